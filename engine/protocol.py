@@ -1,0 +1,77 @@
+"""Messages between Blender and the engine: JSON lines over stdin and stdout. Standard library only.
+
+Blender's side imports this file and nothing else of the engine. Python versions on both sides may differ.
+
+Blender → engine, one object a line:
+    {"id": 3, "verb": "dub", "params": {...}}      start a job; jobs run one at a time, in order of arrival
+    {"id": 4, "verb": "cancel", "params": {"job": 3}}
+    {"id": 5, "verb": "doctor", "params": {}}
+    {"id": 6, "verb": "shutdown", "params": {}}
+`params` of `dub` and `render` are the command line's long options with underscores, e.g. for dub
+    {"audio": str, "image": str, "style": str|null, "strength": 1.0, "fps": [24, 1], "frames": 264|null, "seed": 0,
+     "head": 1.0, "blinks": 1.0, "face": 0, "preview": bool, "out": str}
+(`fps` is a fraction [numerator, denominator]; `frames`, where given, overrides T = round(duration × fps).)
+and for render
+    {"landmarks": str, "image": str, "style": str|null, "take": str|null, "face": 0, "preview": bool, "out": str}
+
+Engine → Blender, one object a line, each with "event":
+    hello      {"protocol": 1, "engine": "0.1.0", "device": "cpu", "pid": 123}       once, when ready for jobs
+    queued     {"id", "ahead": 1}
+    started    {"id"}
+    progress   {"id", "stage": "frames", "done": 10, "total": 264, "fraction": 0.31, "seconds_left": 12.5|null}
+    note       {"id", "message": "..."}      worth telling, not an error ("The sound is silent: the mouth stays still.")
+    done       {"id", "result": {...}}       dub/render: {"take": folder, "frames": T, "rendered": n, "reused": m, "size": [w, h]}
+    error      {"id", "kind": "input"|"missing_model"|"output"|"internal", "message": one sentence, "details": str|null}
+    cancelled  {"id"}
+A line that is not such an object is answered with {"event": "error", "id": null, ...}. End of stdin ends the engine.
+"""
+
+import json
+from typing import Any
+
+PROTOCOL_VERSION = 1
+VERBS = ("dub", "render", "landmarks", "style", "doctor", "cancel", "ping", "shutdown")
+EVENTS = ("hello", "queued", "started", "progress", "note", "done", "error", "cancelled")
+
+
+class ProtocolError(ValueError):
+    """A line that is not a message of this protocol."""
+
+
+def encode(message: dict[str, Any]) -> str:
+    """One message as one line, without the newline's help from the caller."""
+    return json.dumps(message, ensure_ascii=True, separators=(",", ":")) + "\n"
+
+
+def request(number: int, verb: str, **params: Any) -> dict[str, Any]:
+    """A request message. Raises ProtocolError for an unknown verb."""
+    if verb not in VERBS:
+        raise ProtocolError(f"unknown verb {verb!r}")
+    return {"id": number, "verb": verb, "params": params}
+
+
+def _decode(line: str) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except ValueError as problem:
+        raise ProtocolError(f"not JSON: {line[:200]!r}") from problem
+    if not isinstance(message, dict):
+        raise ProtocolError(f"not an object: {line[:200]!r}")
+    return message
+
+
+def decode_request(line: str) -> tuple[int, str, dict[str, Any]]:
+    """(id, verb, params) of one line. Raises ProtocolError."""
+    message = _decode(line)
+    number, verb, params = message.get("id"), message.get("verb"), message.get("params", {})
+    if not isinstance(number, int) or verb not in VERBS or not isinstance(params, dict):
+        raise ProtocolError(f"not a request: {line[:200]!r}")
+    return number, verb, params
+
+
+def decode_event(line: str) -> dict[str, Any]:
+    """One event of the engine. Raises ProtocolError."""
+    message = _decode(line)
+    if message.get("event") not in EVENTS:
+        raise ProtocolError(f"not an event: {line[:200]!r}")
+    return message
