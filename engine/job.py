@@ -1,0 +1,326 @@
+"""The main jobs, top to bottom: audio and a portrait become a take; edited landmarks become frames.
+
+    dub     audio → motion (engine.motion) → landmarks in the picture → frames (engine.render) → take
+    render  landmarks → frames, sharing with an older take the frames whose landmarks did not change
+
+Networks stay loaded in an `Engine` between jobs. Bad input is found before anything is written.
+"""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+import soundfile
+import torch
+
+import engine.style.file as style_file
+from engine import __version__, device
+from engine.audio.load import Sound, open_audio
+from engine.errors import InputError, ParlandoError
+from engine.face import find, image
+from engine.face.find import Face
+from engine.face.image import Picture
+from engine.motion.generate import MotionGenerator
+from engine.motion.place import place
+from engine.preview import Preview
+from engine.progress import Progress, silent
+from engine.render.renderer import Renderer
+from engine.take import Landmarks, Take, frame_hashes, read_frame, replacing, sha256, snap, writing
+
+STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}  # rough shares of the time, for one overall bar
+HEARD_RATE = 24000  # Hz of audio.wav: 1/120 s, the shift of the features, is a whole number of samples
+_BLOCK = 10.0  # seconds of sound held at once
+
+T = TypeVar("T")
+Note = Callable[[str], None]
+
+
+def unheard(message: str) -> None:
+    """A note that tells nobody."""
+
+
+@dataclass(frozen=True)
+class DubRequest:
+    """What `dub` is asked. Amounts of head motion and blinks: 0 is off, 1 as in life."""
+
+    audio: Path
+    image: Path
+    out: Path
+    style: Path | None = None
+    strength: float = 1.0  # γ
+    fps: Fraction = Fraction(25)
+    frames: int | None = None  # overrides T = round(duration × fps)
+    seed: int = 0
+    head: float = 1.0
+    blinks: float = 1.0
+    face: int = 0  # 0 is the largest
+    preview: bool = True
+
+
+@dataclass(frozen=True)
+class RenderRequest:
+    """What `render` is asked."""
+
+    landmarks: Path
+    image: Path
+    out: Path
+    style: Path | None = None
+    take: Path | None = None  # an older take whose unchanged frames are shared
+    audio: Path | None = None  # for the preview; without it the older take's sound
+    face: int = 0
+    preview: bool = True
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job made."""
+
+    take: str  # the folder
+    frames: int
+    rendered: int
+    reused: int
+    size: tuple[int, int]  # width, height
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def frame_count(duration: float, fps: Fraction) -> int:
+    """T = round(duration × fps), halves upward."""
+    return int(duration * fps + 0.5)
+
+
+class Engine:
+    """The loaded networks and the device they are on. One job at a time."""
+
+    def __init__(self, device_name: str = "auto", threads: int | None = None) -> None:
+        self.device: torch.device = device.pick(device_name)
+        self.threads = threads or os.cpu_count() or 1
+        self._renderer: tuple[object, Renderer] | None = None
+
+    @cached_property
+    def motion(self) -> MotionGenerator:
+        """Audio → motion."""
+        return MotionGenerator.load(self.device)
+
+    def dub(self, request: DubRequest, progress: Progress = silent, note: Note = unheard) -> Result:
+        """Audio and a portrait to a take. Raises ParlandoError, Cancelled."""
+        _check_amounts(request)
+        sound = open_audio(request.audio)
+        total = request.frames if request.frames is not None else frame_count(sound.duration, request.fps)
+        if total < 1:
+            raise InputError(f"{request.audio} lasts {sound.duration:.3f} s, less than one frame: choose a longer strip.")
+        picture = image.load(request.image)
+        face = find.find(picture, request.face)
+        style = style_file.load(request.style) if request.style else None
+        identity = {
+            "verb": "dub",
+            "engine": __version__,
+            "audio": sha256(request.audio),
+            "image": picture.sha256,
+            "style": sha256(request.style) if request.style else None,
+            "strength": request.strength if request.style else None,
+            "fps": str(request.fps),
+            "frames": total,
+            "seed": request.seed,
+            "head": request.head,
+            "blinks": request.blinks,
+            "face": request.face,
+            "motion": self.motion.fingerprint,
+        }
+        with _taking(Take.open(request.out, _plain(request), identity)) as take:
+            heard = self._hear(request.audio, sound, take, progress)
+            file = take.folder / "landmarks.npz"
+            if file.exists():  # resumed
+                made = Landmarks.load(file)
+            else:
+                times = np.arange(total, dtype=np.float64) * float(1 / request.fps)
+                motion = self.motion.generate(
+                    open_audio(heard),
+                    times,
+                    seed=request.seed,
+                    head=request.head,
+                    blinks=request.blinks,
+                    style=style,
+                    strength=request.strength,
+                    progress=progress,
+                )
+                if motion.silent:
+                    note(f"{request.audio.name} is silent: the mouth stays still.")
+                landmarks, pose = place(motion, face)
+                source = face.landmarks, face.mesh, picture.sha256
+                made = Landmarks(landmarks, pose, request.fps, picture.size, *source)
+                made.save(file)
+            return self._frames(take, picture, face, made, None, request.audio if request.preview else None, progress)
+
+    def render(self, request: RenderRequest, progress: Progress = silent, note: Note = unheard) -> Result:
+        """Landmarks to a take of frames. Raises ParlandoError, Cancelled."""
+        asked = Landmarks.load(request.landmarks)
+        picture = image.load(request.image)
+        if asked.size != picture.size:
+            raise InputError(
+                f"{request.landmarks} was made for a picture of {asked.size[0]} × {asked.size[1]} pixels, "
+                f"{request.image.name} has {picture.size[0]} × {picture.size[1]}: choose the portrait it was made with."
+            )
+        old = None
+        if request.take is not None:
+            if not (request.take / "take.json").exists():
+                raise InputError(f"{request.take} is not a take: it has no take.json.")
+            old = Landmarks.load(request.take / "landmarks.npz")
+            asked.landmarks = snap(asked.landmarks, old.landmarks)
+        known = next((lm for lm in (asked, old) if lm is not None and lm.image_sha256 == picture.sha256), None)
+        if known is not None and known.source_landmarks is not None and known.source_mesh is not None:
+            face = Face.from_points(known.source_landmarks, known.source_mesh)
+        else:
+            face = find.find(picture, request.face)
+        asked.source_landmarks, asked.source_mesh, asked.image_sha256 = face.landmarks, face.mesh, picture.sha256
+        identity = {
+            "verb": "render",
+            "engine": __version__,
+            "landmarks": hashlib.sha256(asked.landmarks.tobytes()).hexdigest(),
+            "fps": str(asked.fps),
+            "image": picture.sha256,
+            "style": sha256(request.style) if request.style else None,
+        }
+        with _taking(Take.open(request.out, _plain(request), identity)) as take:
+            asked.save(take.folder / "landmarks.npz")
+            sound = request.audio
+            if sound is None and request.take is not None and (request.take / "audio.wav").exists():
+                sound = request.take / "audio.wav"
+            return self._frames(take, picture, face, asked, request.take, sound if request.preview else None, progress)
+
+    def _hear(self, path: Path, sound: Sound, take: Take, progress: Progress) -> Path:
+        """audio.wav of the take: what the motion is made from. A WAV the add-on put there already is taken as it is."""
+        heard = take.folder / "audio.wav"
+        if heard.exists():
+            return heard
+        done = 0.0
+        take.made.append("audio.wav")
+        with replacing(heard) as part, soundfile.SoundFile(part, "w", HEARD_RATE, 1, "PCM_16", format="WAV") as file:
+            for block in sound.blocks(HEARD_RATE, _BLOCK):
+                file.write(block)
+                done += len(block) / HEARD_RATE
+                progress("sound", min(int(done), int(sound.duration)), max(1, int(sound.duration)))
+        return heard
+
+    def _render_of(self, picture: Picture, face: Face) -> Renderer:
+        """The renderer of this portrait, kept for the next job on the same one."""
+        key = (picture.sha256, face.landmarks.tobytes())
+        if self._renderer is None or self._renderer[0] != key:
+            self._renderer = (key, Renderer(picture, face, self.device))
+        return self._renderer[1]
+
+    def _frames(
+        self,
+        take: Take,
+        picture: Picture,
+        face: Face,
+        made: Landmarks,
+        old: Path | None,
+        sound: Path | None,
+        progress: Progress,
+    ) -> Result:
+        """Makes the frames that are not there yet, in order, on all cores, and the preview with sound where wanted."""
+        renderer = self._render_of(picture, face)
+        hashes = frame_hashes(renderer.fingerprint, made.landmarks)
+        total = len(hashes)
+        take.save(frame_hashes=hashes, frames=total, fps=str(made.fps), size=list(made.size), renderer=renderer.fingerprint)
+        older = Take(old, {}) if old is not None else None
+        want_preview = sound is not None and not (take.folder / "preview.mp4").exists()
+        rendered = 0
+
+        def make(index: int) -> tuple[bool, np.ndarray | None]:
+            """(whether it was rendered now, the frame where the preview wants it) of one frame."""
+            path = take.frame_path(index)
+            if not take.has_frame(index, hashes[index]):
+                if older is None or not older.has_frame(index, hashes[index]):
+                    frame = renderer.render(made.landmarks[index])
+                    take.write_frame(index, frame, hashes[index])
+                    return True, frame if want_preview else None
+                take.adopt_frame(index, older.frame_path(index))
+            return False, read_frame(path) if want_preview else None
+
+        with ExitStack() as stack:
+            pool = stack.enter_context(ThreadPoolExecutor(self.threads, thread_name_prefix="frames"))
+            stack.enter_context(_one_thread_each(self.threads > 1))
+            preview = None
+            if want_preview:
+                preview = stack.enter_context(
+                    Preview(take.folder / "preview.mp4", made.size, made.fps, total, sound, take.id)
+                )
+            for index, (fresh, frame) in enumerate(_in_order(pool, make, total, 2 * self.threads)):
+                rendered += fresh
+                if preview is not None and frame is not None:
+                    preview.add(frame)
+                progress("frames", index + 1, total)
+        take.save(finished=True)
+        return Result(str(take.folder), total, rendered, total - rendered, made.size)
+
+
+def _in_order(pool: ThreadPoolExecutor, make: Callable[[int], T], total: int, ahead: int) -> Iterator[T]:
+    """make(0), make(1), … in order, at most `ahead` of them under way; what is not begun is dropped when one fails."""
+    waiting: deque[Future[T]] = deque()
+    try:
+        for index in range(total):
+            waiting.append(pool.submit(make, index))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+@contextmanager
+def _one_thread_each(several: bool) -> Iterator[None]:
+    """Frames are made side by side: threads inside OpenCV would only get in each other's way."""
+    before = cv2.getNumThreads()
+    if several:
+        cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+@contextmanager
+def _taking(take: Take) -> Iterator[Take]:
+    """Leaves no half take behind when a job fails before its first frame; says a full disk in words."""
+    try:
+        with writing(take.folder):
+            yield take
+    except BaseException:
+        take.discard()
+        raise
+
+
+def _check_amounts(request: DubRequest) -> None:
+    for name, value, low, high in (
+        ("strength", request.strength, 0.0, 1.5),
+        ("head", request.head, 0.0, 2.0),
+        ("blinks", request.blinks, 0.0, 2.0),
+    ):
+        if not low <= value <= high:
+            raise InputError(f"{name} is {value:g}, it goes from {low:g} to {high:g}.")
+    if request.frames is not None and request.frames < 1:
+        raise InputError("The strip has no length: choose one that lasts at least a frame.")
+
+
+def _plain(request: DubRequest | RenderRequest) -> dict[str, Any]:
+    """The request as JSON takes it."""
+    return {k: str(v) if isinstance(v, Path | Fraction) else v for k, v in asdict(request).items()}
+
+
+__all__ = ["STAGES", "DubRequest", "Engine", "ParlandoError", "RenderRequest", "Result", "frame_count"]

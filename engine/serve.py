@@ -1,0 +1,183 @@
+"""The process Blender talks to: requests as JSON lines on stdin, events as JSON lines on stdout (engine/protocol.py).
+
+Jobs run one at a time in order of arrival, on a thread of their own, so that a cancel is heard at once. stdout belongs to
+the protocol: whatever any library prints goes to stderr. The end of stdin ends the process.
+"""
+
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from engine import __version__, protocol
+from engine.errors import Cancelled, InputError, MissingModel, OutputError, ParlandoError
+
+_PROGRESS_INTERVAL = 0.1  # s between two progress events of a job
+_KINDS = {InputError: "input", MissingModel: "missing_model", OutputError: "output"}
+
+
+class _Wire:
+    """stdout, kept to the protocol: fd 1 is duplicated for us and then pointed at stderr for everybody else."""
+
+    def __init__(self) -> None:
+        self.file = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+        os.dup2(2, 1)
+        self.lock = threading.Lock()
+
+    def send(self, event: str, **fields: Any) -> None:
+        with self.lock:
+            try:
+                self.file.write(protocol.encode({"event": event, **fields}))
+                self.file.flush()
+            except OSError:
+                os._exit(0)  # nobody listens any more: Blender is gone
+
+
+class _Job:
+    """One request under way: its progress events, and its cancel."""
+
+    def __init__(self, number: int, verb: str, params: dict[str, Any], wire: _Wire) -> None:
+        self.number, self.verb, self.params, self.wire = number, verb, params, wire
+        self.cancelled = threading.Event()
+        self.begun = self.told = 0.0
+        self.stage = ""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        from engine.job import STAGES
+
+        if self.cancelled.is_set():
+            raise Cancelled
+        now = time.monotonic()
+        if stage != self.stage:
+            self.stage, self.begun, self.told = stage, now, 0.0
+        if now - self.told < _PROGRESS_INTERVAL and done < total:
+            return
+        self.told = now
+        before = 0.0
+        for name, share in STAGES.items():
+            if name == stage:
+                break
+            before += share
+        fraction = min(1.0, before + STAGES.get(stage, 0.0) * done / max(1, total))
+        left = None
+        if done and now - self.begun > 1.0:
+            left = (now - self.begun) / done * (total - done)
+            if stage in STAGES and list(STAGES)[-1] != stage:
+                left = None  # what comes after is not known yet
+        self.wire.send(
+            "progress",
+            id=self.number,
+            stage=stage,
+            done=done,
+            total=total,
+            fraction=round(fraction, 4),
+            seconds_left=None if left is None else round(left, 1),
+        )
+
+    def note(self, message: str) -> None:
+        self.wire.send("note", id=self.number, message=message)
+
+
+def serve(device_name: str) -> int:
+    """Answers until stdin ends; the exit status."""
+    wire = _Wire()
+    try:
+        from engine.job import Engine
+
+        engine = Engine(device_name)
+    except ParlandoError as problem:
+        wire.send("error", id=None, kind="input", message=str(problem), details=None)
+        return 2
+    jobs: queue.Queue[_Job | None] = queue.Queue()
+    known: dict[int, _Job] = {}  # queued and running
+    worker = threading.Thread(target=_work, args=(engine, jobs, known, wire), daemon=True)
+    worker.start()
+    wire.send("hello", protocol=protocol.PROTOCOL_VERSION, engine=__version__, device=str(engine.device), pid=os.getpid())
+    for line in sys.stdin:
+        if not line.strip():
+            continue
+        try:
+            number, verb, params = protocol.decode_request(line)
+        except protocol.ProtocolError as problem:
+            wire.send("error", id=None, kind="input", message=f"The engine did not understand: {problem}.", details=None)
+            continue
+        if verb == "shutdown":
+            break
+        if verb == "ping":
+            wire.send("done", id=number, result={})
+        elif verb == "cancel":
+            job = known.get(params.get("job", -1))
+            if job is not None:
+                job.cancelled.set()
+            wire.send("done", id=number, result={"found": job is not None})
+        else:
+            job = known[number] = _Job(number, verb, params, wire)
+            if len(known) > 1:
+                wire.send("queued", id=number, ahead=len(known) - 1)
+            jobs.put(job)
+    for job in list(known.values()):
+        job.cancelled.set()
+    jobs.put(None)
+    worker.join(timeout=2.0)
+    wire.file.flush()
+    os._exit(0)  # a job deep in a library must not keep the process of a closed Blender alive
+
+
+def _work(engine: Any, jobs: "queue.Queue[_Job | None]", known: dict[int, _Job], wire: _Wire) -> None:
+    while (job := jobs.get()) is not None:
+        try:
+            if job.cancelled.is_set():
+                raise Cancelled
+            wire.send("started", id=job.number)
+            result = _run(engine, job)
+            known.pop(job.number, None)
+            wire.send("done", id=job.number, result=result)
+        except Cancelled:
+            known.pop(job.number, None)
+            wire.send("cancelled", id=job.number)
+        except Exception as problem:
+            known.pop(job.number, None)
+            kind = next((name for cls, name in _KINDS.items() if isinstance(problem, cls)), "internal")
+            told = isinstance(problem, ParlandoError)
+            message = str(problem) if told else f"The engine failed ({type(problem).__name__}: {problem})."
+            details = None if told else traceback.format_exc()
+            if details:
+                print(details, file=sys.stderr, flush=True)
+            wire.send("error", id=job.number, kind=kind, message=message, details=details)
+
+
+def _run(engine: Any, job: _Job) -> dict[str, Any]:
+    """One job's result, as JSON takes it."""
+    from engine import doctor
+    from engine.job import DubRequest, RenderRequest, landmarks_of, style_of
+
+    params = dict(job.params)
+    for name in ("audio", "image", "style", "out", "landmarks", "take", "source", "wheels"):
+        if params.get(name) is not None:
+            params[name] = Path(params[name])
+    if params.get("fps") is not None:
+        params["fps"] = Fraction(*params["fps"])
+    try:
+        if job.verb == "dub":
+            made = engine.dub(DubRequest(**params), job.progress, job.note)
+            return dict(made.as_dict())
+        if job.verb == "render":
+            made = engine.render(RenderRequest(**params), job.progress, job.note)
+            return dict(made.as_dict())
+        if job.verb == "landmarks":
+            found = landmarks_of(params["source"], params.get("face", 0), job.progress)
+            found.save(params["out"])
+            return {"landmarks": str(params["out"]), "frames": len(found.landmarks), "size": list(found.size)}
+        if job.verb == "style":
+            style_of(params["source"], params["name"], params["out"], job.progress)
+            return {"style": str(params["out"]), "name": params["name"]}
+        return doctor.examine(str(engine.device), params.get("fetch", False), params.get("wheels"), job.progress)
+    except (TypeError, KeyError) as problem:
+        if problem.__traceback__ is not None and problem.__traceback__.tb_next is None:
+            raise InputError(f"The request {job.verb} was not understood: {problem}.") from problem
+        raise

@@ -1,0 +1,316 @@
+"""The take folder: everything one generation was made from and what it made, whole at every moment.
+
+    take.json       what was asked, versions, hashes of weights, one hash per frame
+    audio.wav       what was heard
+    landmarks.npz   landmarks (T, 68, 3), pose (T, 6), fps (2,), size (2,), and the portrait's own source_landmarks, source_mesh
+    frames/         000001.png …, each carrying its own hash
+    preview.mp4     optional
+
+Every file is written under another name and renamed, so it is whole or absent. A frame knows its hash (a PNG text), so a
+take that was interrupted, at any moment and by anything, resumes by making just the frames that are not there.
+This file knows nothing of faces or sound.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import struct
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from engine import __version__
+from engine.errors import InputError, OutputError
+
+FORMAT = 1
+SNAP = 0.02  # px: a frame none of whose landmarks moved further than this is the same frame
+PART = ".part"  # suffix of a file that is being written
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HASH_KEY = b"Parlando frame\0"
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns the system's refusal to write at or below `path` into an OutputError."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError(
+                f"The disk is full while writing {path}: free some space and start again, finished frames are kept."
+            ) from problem
+        if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+            raise OutputError(
+                f"Cannot write to {path} ({problem.strerror}): choose another takes folder or change its permissions."
+            ) from problem
+        raise
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; renamed over it on success, removed on failure. Raises OutputError."""
+    part = path.with_name(f".{path.name}{PART}")
+    with writing(path):
+        try:
+            yield part
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """The file's sha256, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def frame_hashes(fingerprint: str, landmarks: np.ndarray) -> list[str]:
+    """One hash per frame of all that makes its pixels: the renderer's fingerprint and the landmarks (T, 68, 3)."""
+    start = hashlib.sha256(fingerprint.encode())
+    hashes = []
+    for frame in np.ascontiguousarray(landmarks, dtype="<f4"):
+        digest = start.copy()
+        digest.update(frame.tobytes())
+        hashes.append(digest.hexdigest()[:24])
+    return hashes
+
+
+def snap(landmarks: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """`landmarks` (T, 68, 3), with OLD's own values wherever no point of a frame moved by more than SNAP px."""
+    snapped = landmarks.copy()
+    common = min(len(landmarks), len(old))
+    same = np.abs(landmarks[:common] - old[:common]).max(axis=(1, 2), initial=0.0) <= SNAP
+    snapped[:common][same] = old[:common][same]
+    return snapped
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def encode_png(image: np.ndarray, texts: Mapping[str, str], compression: int = 1) -> bytes:
+    """RGB or RGBA uint8 (H, W, C) as PNG bytes that carry `texts` (Latin-1), the frame's hash among them."""
+    order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    done, buffer = cv2.imencode(".png", cv2.cvtColor(image, order), [cv2.IMWRITE_PNG_COMPRESSION, compression])
+    if not done:
+        raise OutputError(f"A frame of {image.shape[1]} × {image.shape[0]} pixels could not be encoded as PNG.")
+    data = buffer.tobytes()
+    header_end = len(_PNG_SIGNATURE) + 25  # signature, then IHDR: 4 length, 4 name, 13 data, 4 checksum
+    chunks = b"".join(_chunk(b"tEXt", k.encode("latin-1") + b"\0" + v.encode("latin-1")) for k, v in texts.items())
+    return data[:header_end] + chunks + data[header_end:]
+
+
+def png_hash(path: Path) -> str | None:
+    """The frame hash a whole PNG of ours carries; None when absent, cut short, or not ours."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(512)
+            file.seek(-12, os.SEEK_END)
+            tail = file.read(12)
+    except OSError:
+        return None
+    start = head.find(_HASH_KEY)
+    if not head.startswith(_PNG_SIGNATURE) or start < 0 or tail[4:8] != b"IEND":
+        return None
+    start += len(_HASH_KEY)
+    return head[start : start + 24].decode("latin-1")
+
+
+def read_frame(path: Path) -> np.ndarray:
+    """A frame as RGB or RGBA uint8 (H, W, C)."""
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise InputError(f"{path} is not a picture any more: delete it and generate again.")
+    return np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB))
+
+
+@dataclass
+class Landmarks:
+    """What landmarks.npz holds. Landmarks and translations in source pixels: x right, y down, z toward the viewer."""
+
+    landmarks: np.ndarray  # (T, 68, 3) float32
+    pose: np.ndarray  # (T, 6) float32: rotation vector in radians, translation in px
+    fps: Fraction
+    size: tuple[int, int]  # width, height
+    source_landmarks: np.ndarray | None = None  # (68, 3) of the portrait itself
+    source_mesh: np.ndarray | None = None  # (478, 3)
+    image_sha256: str = ""  # of the portrait source_landmarks belong to
+
+    def save(self, path: Path) -> None:
+        """Writes the npz beside and renames it. Raises OutputError."""
+        arrays: dict[str, np.ndarray] = {
+            "landmarks": self.landmarks.astype(np.float32),
+            "pose": self.pose.astype(np.float32),
+            "fps": np.array([self.fps.numerator, self.fps.denominator], np.int64),
+            "size": np.array(self.size, np.int64),
+        }
+        if self.source_landmarks is not None and self.source_mesh is not None:
+            arrays |= {"source_landmarks": self.source_landmarks, "source_mesh": self.source_mesh}
+            arrays["image_sha256"] = np.frombuffer(self.image_sha256.encode(), np.uint8)
+        with replacing(path) as part, open(part, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the keywords for allow_pickle
+
+    @classmethod
+    def load(cls, path: Path) -> "Landmarks":
+        """Reads and checks the npz. Raises InputError."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+        except FileNotFoundError:
+            raise InputError(f"The landmarks file {path} does not exist.") from None
+        except (OSError, ValueError, zlib.error, EOFError, KeyError) as problem:
+            raise InputError(f"{path} is not a landmarks file: {problem}") from problem
+        except Exception as problem:  # zipfile.BadZipFile and friends, by numpy's version
+            raise InputError(f"{path} is damaged: {problem}") from problem
+        missing = {"landmarks", "fps", "size"} - arrays.keys()
+        if missing:
+            raise InputError(f"{path} has no {', '.join(sorted(missing))}: it is not a Parlando landmarks file.")
+        landmarks = arrays["landmarks"]
+        if landmarks.ndim != 3 or landmarks.shape[1:] != (68, 3) or len(landmarks) == 0:
+            raise InputError(f"{path} holds landmarks of shape {landmarks.shape}, (frames, 68, 3) is needed.")
+        landmarks = landmarks.astype(np.float32)
+        bad = np.flatnonzero(~np.isfinite(landmarks).all(axis=(1, 2)))
+        if len(bad):
+            raise InputError(f"{path} has a landmark that is not a number on frame {bad[0] + 1}.")
+        fps, size = arrays["fps"].reshape(-1), arrays["size"].reshape(-1)
+        if len(size) != 2 or size.min() < 1 or len(fps) not in (1, 2) or fps.min() <= 0:
+            raise InputError(f"{path} has a frame rate or size that makes no sense.")
+        rate = Fraction(int(fps[0]), int(fps[1])) if len(fps) == 2 else parse_fps(str(float(fps[0])))
+        return cls(
+            landmarks,
+            arrays.get("pose", np.zeros((len(landmarks), 6), np.float32)),
+            rate,
+            (int(size[0]), int(size[1])),
+            arrays.get("source_landmarks"),
+            arrays.get("source_mesh"),
+            arrays.get("image_sha256", np.zeros(0, np.uint8)).tobytes().decode("ascii", "replace"),
+        )
+
+
+def parse_fps(text: str) -> Fraction:
+    """"24", "23.976", "30000/1001" … as a fraction; decimals near an NTSC rate mean that rate. Raises InputError."""
+    try:
+        fps = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise InputError(f"{text!r} is not a frame rate: write it like 24, 23.976 or 30000/1001.") from None
+    if "/" not in text:
+        ntsc = Fraction(round(fps) * 1000, 1001)
+        if fps.denominator != 1 and abs(fps - ntsc) < Fraction(1, 200):
+            fps = ntsc
+    if not 1 <= fps <= 240:
+        raise InputError(f"A frame rate of {text} is outside of 1 to 240 frames a second.")
+    return fps
+
+
+class Take:
+    """One take folder. Made by `open`, which creates it or finds it again to resume."""
+
+    def __init__(self, folder: Path, data: dict[str, Any], created: bool = False) -> None:
+        self.folder = folder
+        self.data = data
+        self.created = created  # the folder itself, by this run
+        self.fresh = False  # begun by this run, not resumed
+        self.made: list[str] = []  # further files of this run, for `discard`
+
+    @classmethod
+    def open(cls, folder: Path, request: Mapping[str, Any], identity: Mapping[str, Any]) -> "Take":
+        """The take in `folder` of exactly this `identity` (what decides the result), to resume; else a new one there.
+
+        Raises OutputError when the folder holds another take or cannot be written.
+        """
+        id = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        file = folder / "take.json"
+        if file.exists():
+            try:
+                data = json.loads(file.read_text(encoding="utf-8"))
+            except ValueError as problem:
+                raise OutputError(f"{file} is damaged: choose another folder for the new take.") from problem
+            if data.get("id") != id:
+                raise OutputError(f"{folder} already holds another take: choose another folder, takes are never overwritten.")
+            return cls(folder, data)
+        frames = folder / "frames"
+        created = not folder.exists()
+        with writing(folder):
+            if (folder / "landmarks.npz").exists() or (frames.is_dir() and any(frames.iterdir())):
+                raise OutputError(f"{folder} already holds other frames or landmarks: choose another folder for the take.")
+            frames.mkdir(parents=True, exist_ok=True)
+        take = cls(folder, {}, created)
+        take.fresh = True
+        try:
+            take.save(
+                format=FORMAT,
+                id=id,
+                made_by=f"Parlando {__version__}",
+                synthetic=True,
+                created=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                request=dict(request),
+                identity=dict(identity),
+                finished=False,
+            )
+        except OutputError:
+            take.discard()
+            raise
+        return take
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits of all that decides the result: the same request gives the same id."""
+        return str(self.data["id"])
+
+    def save(self, **changes: Any) -> None:
+        """Writes take.json with `changes`. Raises OutputError."""
+        self.data |= changes
+        with replacing(self.folder / "take.json") as part:
+            part.write_text(json.dumps(self.data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def frame_path(self, index: int) -> Path:
+        """Where frame `index` (from 0) lies: frames/000001.png is the first."""
+        return self.folder / "frames" / f"{index + 1:06d}.png"
+
+    def has_frame(self, index: int, hash: str) -> bool:
+        """Whether frame `index` is there, whole, and the one meant."""
+        return png_hash(self.frame_path(index)) == hash
+
+    def write_frame(self, index: int, image: np.ndarray, hash: str) -> None:
+        """Writes one frame (H, W, 3 or 4) uint8 beside and renames it. Raises OutputError."""
+        texts = {
+            "Parlando frame": hash,
+            "Software": f"Parlando {__version__}",
+            "Description": "Synthetic picture made by Parlando",
+            "Parlando take": self.id,
+        }
+        data = encode_png(image, texts)
+        with replacing(self.frame_path(index)) as part:
+            part.write_bytes(data)
+
+    def adopt_frame(self, index: int, path: Path) -> None:
+        """Shares a frame file of another take: a hard link, a copy where links are not to be had. Raises OutputError."""
+        target = self.frame_path(index)
+        with replacing(target) as part:
+            part.unlink(missing_ok=True)
+            try:
+                os.link(path, part)
+            except OSError:
+                shutil.copyfile(path, part)
+
+    def discard(self) -> None:
+        """After a failure: removes what this run began, unless a frame is finished. What was there before stays."""
+        frames = self.folder / "frames"
+        if not self.fresh or any(png_hash(path) for path in frames.glob("*.png")):
+            return
+        if self.created:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        shutil.rmtree(frames, ignore_errors=True)
+        for name in ("take.json", "landmarks.npz", *self.made):
+            (self.folder / name).unlink(missing_ok=True)
