@@ -18,7 +18,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,11 +59,12 @@ def step(what: str) -> Iterator[None]:
     print(f"setup: {what}: {time.monotonic() - start:.1f} s", flush=True)
 
 
-def run(*command: str | Path, env: dict[str, str] | None = None) -> None:
-    """Run a command with its output shown. Raises SetupError when it fails."""
-    answer = subprocess.run([str(part) for part in command], cwd=ROOT, stdin=subprocess.DEVNULL, env=env)
+def run(*command: str | Path, env: dict[str, str] | None = None, stdout: Path | None = None) -> None:
+    """Run a command; its output is shown, or what is not an error goes to a file. Raises SetupError when it fails."""
+    with open(stdout, "ab") if stdout else nullcontext() as log:
+        answer = subprocess.run(list(map(str, command)), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, env=env)
     if answer.returncode:
-        raise SetupError(f"`{' '.join(map(str, command))}` failed with status {answer.returncode}; its words are above.")
+        raise SetupError(f"`{' '.join(map(str, command))}` failed with status {answer.returncode}: see above.")
 
 
 def find_python(version: str) -> Path | None:
@@ -85,14 +86,14 @@ def is_root() -> bool:
 
 def install_debian(packages: list[str], why: str) -> None:
     """Install Debian packages as root; otherwise say the command that does."""
-    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
     if not (is_root() and shutil.which("apt-get")):
-        raise SetupError(f"{why}: run `sudo {' '.join(command)}` and try again.")
+        raise SetupError(f"{why}: run `sudo apt-get install -y {' '.join(packages)}` and try again.")
     with step(f"Debian packages {' '.join(packages)}"):
         env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         if not any(Path("/var/lib/apt/lists").glob("*Packages*")):
-            run("apt-get", "update", "-q", env=env)
-        run(*command, env=env)
+            run("apt-get", "update", "-qq", env=env)
+        options = ["-qq", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends"]
+        run("apt-get", "install", "-y", *options, *packages, env=env, stdout=ROOT / "build" / "apt.log")
 
 
 def pip_settings() -> dict[str, str]:
@@ -133,7 +134,6 @@ def bootstrap_pip(python: Path) -> None:
         if hashlib.sha256(wheel).hexdigest() != PIP_SHA256:
             raise SetupError(f"{PIP_WHEEL} from {place} is not the file it should be; its checksum differs.")
         file = ROOT / "build" / PIP_WHEEL
-        file.parent.mkdir(exist_ok=True)
         file.write_bytes(wheel)
         run(python, f"{file}/pip", "install", "--quiet", "--no-index", file)
         return
@@ -180,7 +180,7 @@ def prepare(environment: tuple[str, str, tuple[str, ...]]) -> bool:
     """Make one environment ready. False when this machine has no such Python."""
     name, version, requirements = environment
     folder, stamp = ROOT / name, ROOT / name / "parlando-setup"
-    python = Path(sys.executable) if version == "%d.%d" % sys.version_info[:2] else find_python(version)
+    python = Path(sys.executable) if version == f"{sys.version_info[0]}.{sys.version_info[1]}" else find_python(version)
     if python is None:
         return False
     wanted = hashlib.sha256(str(ROOT).encode())
@@ -190,7 +190,7 @@ def prepare(environment: tuple[str, str, tuple[str, ...]]) -> bool:
         return True
     make_environment(folder, python)
     inside = folder / "bin" / "python"
-    quiet = [] if sys.stdout.isatty() else ["--quiet"]
+    quiet = [] if sys.stdout.isatty() else ["-qq"]
     with step(f"packages of {' and '.join(requirements)} (over 1 GB the first time)"):
         arguments = [part for file in requirements for part in ("-r", file)]
         run(inside, "-m", "pip", "install", "--disable-pip-version-check", *quiet, *arguments)
@@ -210,6 +210,7 @@ def main() -> int:
     options = parser.parse_args()
     start = time.monotonic()
     try:
+        (ROOT / "build").mkdir(exist_ok=True)
         if not prepare(ENGINE):
             raise SetupError("Parlando's engine needs Python 3.11: run `sudo apt-get install -y python3.11`.")
         if options.blender_52 and not prepare(BLENDER_52):
