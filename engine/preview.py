@@ -24,8 +24,10 @@ _BACKDROP = 0.5  # grey behind transparent pictures
 class Preview:
     """Writes one mp4: `add` each frame in order, leave the `with` block. Absent unless all went well."""
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: Fraction, frames: int, sound: Path | None, take_id: str) -> None:
-        """`size` is width and height of the frames; `sound` any audio or video file, cut at `frames` / `fps` seconds."""
+    def __init__(
+        self, path: Path, size: tuple[int, int], fps: Fraction, frames: int, sound: Path | None, take_id: str
+    ) -> None:
+        """`size` is width and height of the frames; `sound` any audio or video file, cut to `frames / fps` s."""
         self.path = path
         self.part = path.with_name(f".{path.name}{PART}")
         self.fps = fps
@@ -75,7 +77,9 @@ class Preview:
             self.heard += frame.samples / _SOUND_RATE
             self.container.mux(self.sound.encode(frame))
 
-    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if kind is None:
                 with writing(self.part):
@@ -103,7 +107,9 @@ def _sound_frames(path: Path, duration: float) -> Iterator[av.AudioFrame]:
             frame = next(decoded, None)
             for piece in resampler.resample(frame):
                 if piece.samples > left:
-                    cut = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece.to_ndarray()[:, :left]), "fltp", "stereo")
+                    cut = av.AudioFrame.from_ndarray(
+                        np.ascontiguousarray(piece.to_ndarray()[:, :left]), "fltp", "stereo"
+                    )
                     cut.sample_rate = _SOUND_RATE
                     piece = cut
                 left -= piece.samples

@@ -20,7 +20,8 @@ Engine → Blender, one object a line, each with "event":
     started    {"id"}
     progress   {"id", "stage": "frames", "done": 10, "total": 264, "fraction": 0.31, "seconds_left": 12.5|null}
     note       {"id", "message": "..."}      worth telling, not an error ("The sound is silent: the mouth stays still.")
-    done       {"id", "result": {...}}       dub/render: {"take": folder, "frames": T, "rendered": n, "reused": m, "size": [w, h]}
+    done       {"id", "result": {...}}
+               dub/render: {"take": folder, "frames": T, "rendered": n, "reused": m, "size": [w, h]}
     error      {"id", "kind": "input"|"missing_model"|"output"|"internal", "message": one sentence, "details": str|null}
     cancelled  {"id"}
 A line that is not such an object is answered with {"event": "error", "id": null, ...}. End of stdin ends the engine.

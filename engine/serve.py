@@ -1,7 +1,7 @@
 """The process Blender talks to: requests as JSON lines on stdin, events as JSON lines on stdout (engine/protocol.py).
 
-Jobs run one at a time in order of arrival, on a thread of their own, so that a cancel is heard at once. stdout belongs to
-the protocol: whatever any library prints goes to stderr. The end of stdin ends the process.
+Jobs run one at a time in order of arrival, on a thread of their own, so that a cancel is heard at once. stdout belongs
+to the protocol: whatever any library prints goes to stderr. The end of stdin ends the process.
 """
 
 import os
@@ -97,14 +97,18 @@ def serve(device_name: str) -> int:
     known: dict[int, _Job] = {}  # queued and running
     worker = threading.Thread(target=_work, args=(engine, jobs, known, wire), daemon=True)
     worker.start()
-    wire.send("hello", protocol=protocol.PROTOCOL_VERSION, engine=__version__, device=str(engine.device), pid=os.getpid())
+    wire.send(
+        "hello", protocol=protocol.PROTOCOL_VERSION, engine=__version__, device=str(engine.device), pid=os.getpid()
+    )
     for line in sys.stdin:
         if not line.strip():
             continue
         try:
             number, verb, params = protocol.decode_request(line)
         except protocol.ProtocolError as problem:
-            wire.send("error", id=None, kind="input", message=f"The engine did not understand: {problem}.", details=None)
+            wire.send(
+                "error", id=None, kind="input", message=f"The engine did not understand: {problem}.", details=None
+            )
             continue
         if verb == "shutdown":
             break

@@ -2,12 +2,12 @@
 
     take.json       what was asked, versions, hashes of weights, one hash per frame
     audio.wav       what was heard
-    landmarks.npz   landmarks (T, 68, 3), pose (T, 6), fps (2,), size (2,), and the portrait's own source_landmarks, source_mesh
+    landmarks.npz   landmarks (T, 68, 3), pose (T, 6), fps (2,), size (2,), and the portrait's source_landmarks, source_mesh
     frames/         000001.png …, each carrying its own hash
     preview.mp4     optional
 
-Every file is written under another name and renamed, so it is whole or absent. A frame knows its hash (a PNG text), so a
-take that was interrupted, at any moment and by anything, resumes by making just the frames that are not there.
+Every file is written under another name and renamed, so it is whole or absent. A frame knows its hash (a PNG text), so
+a take that was interrupted, at any moment and by anything, resumes by making just the frames that are not there.
 This file knows nothing of faces or sound.
 """
 
@@ -45,7 +45,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OutputError(
                 f"The disk is full while writing {path}: free some space and start again, finished frames are kept."
             ) from problem
@@ -198,7 +198,7 @@ class Landmarks:
 
 
 def parse_fps(text: str) -> Fraction:
-    """"24", "23.976", "30000/1001" … as a fraction; decimals near an NTSC rate mean that rate. Raises InputError."""
+    """ "24", "23.976", "30000/1001" … as a fraction; decimals near an NTSC rate mean that rate. Raises InputError."""
     try:
         fps = Fraction(text)
     except (ValueError, ZeroDivisionError):
@@ -236,13 +236,17 @@ class Take:
             except ValueError as problem:
                 raise OutputError(f"{file} is damaged: choose another folder for the new take.") from problem
             if data.get("id") != id:
-                raise OutputError(f"{folder} already holds another take: choose another folder, takes are never overwritten.")
+                raise OutputError(
+                    f"{folder} already holds another take: choose another folder, takes are never overwritten."
+                )
             return cls(folder, data)
         frames = folder / "frames"
         created = not folder.exists()
         with writing(folder):
             if (folder / "landmarks.npz").exists() or (frames.is_dir() and any(frames.iterdir())):
-                raise OutputError(f"{folder} already holds other frames or landmarks: choose another folder for the take.")
+                raise OutputError(
+                    f"{folder} already holds other frames or landmarks: choose another folder for the take."
+                )
             frames.mkdir(parents=True, exist_ok=True)
         take = cls(folder, {}, created)
         take.fresh = True
@@ -294,7 +298,7 @@ class Take:
             part.write_bytes(data)
 
     def adopt_frame(self, index: int, path: Path) -> None:
-        """Shares a frame file of another take: a hard link, a copy where links are not to be had. Raises OutputError."""
+        """Shares a frame file of another take: a hard link, a copy where there are none. Raises OutputError."""
         target = self.frame_path(index)
         with replacing(target) as part:
             part.unlink(missing_ok=True)

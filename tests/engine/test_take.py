@@ -1,0 +1,231 @@
+"""The take folder: whole files only, resumable frames, shared frames, words for a refused disk."""
+
+import errno
+import json
+import os
+import resource
+import signal
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from engine.errors import InputError, OutputError
+from engine.take import (
+    Landmarks,
+    Take,
+    encode_png,
+    frame_hashes,
+    parse_fps,
+    png_hash,
+    read_frame,
+    replacing,
+    snap,
+    writing,
+)
+
+
+def picture(seed: int = 0, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (40, 30, channels), dtype=np.uint8)
+
+
+def motion(frames: int = 5) -> np.ndarray:
+    return np.random.default_rng(1).uniform(0, 100, (frames, 68, 3)).astype(np.float32)
+
+
+def open_take(folder: Path, **identity: object) -> Take:
+    return Take.open(folder, {"asked": "this"}, identity or {"seed": 0})
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_frame_comes_back_as_it_was_and_knows_its_hash_and_take(tmp_path: Path, channels: int) -> None:
+    take = open_take(tmp_path / "take")
+    take.write_frame(0, picture(channels=channels), "a" * 24)
+    path = take.frame_path(0)
+    assert path.name == "000001.png"
+    assert np.array_equal(read_frame(path), picture(channels=channels))
+    assert png_hash(path) == "a" * 24
+    assert take.id.encode() in path.read_bytes() and b"Synthetic" in path.read_bytes()
+    assert cv2.imread(str(path)) is not None
+
+
+def test_a_frame_cut_short_or_foreign_is_not_there(tmp_path: Path) -> None:
+    take = open_take(tmp_path / "take")
+    take.write_frame(0, picture(), "a" * 24)
+    path = take.frame_path(0)
+    assert take.has_frame(0, "a" * 24)
+    assert not take.has_frame(0, "b" * 24)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    assert not take.has_frame(0, "a" * 24)
+    path.write_bytes(b"")
+    assert not take.has_frame(0, "a" * 24)
+    cv2.imwrite(str(path), picture())
+    assert png_hash(path) is None
+
+
+def test_the_same_request_resumes_and_another_is_refused(tmp_path: Path) -> None:
+    first = open_take(tmp_path / "take", seed=1)
+    first.write_frame(0, picture(), "a" * 24)
+    again = open_take(tmp_path / "take", seed=1)
+    assert again.id == first.id and again.has_frame(0, "a" * 24)
+    with pytest.raises(OutputError, match="another take"):
+        open_take(tmp_path / "take", seed=2)
+    assert again.has_frame(0, "a" * 24)
+
+
+def test_a_folder_with_other_frames_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "000001.png").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="already holds"):
+        open_take(tmp_path)
+    assert (tmp_path / "frames" / "000001.png").read_bytes() == b"mine"
+    assert not (tmp_path / "take.json").exists()
+
+
+def test_a_failed_start_leaves_nothing_and_a_failed_end_keeps_frames(tmp_path: Path) -> None:
+    take = open_take(tmp_path / "new")
+    take.discard()
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "audio.wav").write_bytes(b"of the add-on")
+    take = open_take(tmp_path / "given")
+    take.discard()
+    assert [p.name for p in (tmp_path / "given").iterdir()] == ["audio.wav"]
+    take = open_take(tmp_path / "begun")
+    take.write_frame(3, picture(), "c" * 24)
+    take.discard()
+    assert open_take(tmp_path / "begun").has_frame(3, "c" * 24)
+
+
+def test_a_file_being_written_is_never_seen_half(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_text("before")
+    with pytest.raises(RuntimeError), replacing(target) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "before" and [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_frame(tmp_path: Path) -> None:
+    """A file size limit of the system stands for the full disk: the write itself fails, half done."""
+    take = open_take(tmp_path / "take")
+    noisy = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    assert len(encode_png(noisy, {})) > 200_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        with pytest.raises(OutputError, match="disk is full"):
+            take.write_frame(0, noisy, "a" * 24)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert list((take.folder / "frames").iterdir()) == []
+    with pytest.raises(OutputError, match="disk is full"), writing(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_the_system_saying_full_is_an_output_error(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match="disk is full"),
+        writing(tmp_path / "x"),
+        open("/dev/full", "wb", buffering=0) as full,
+    ):
+        full.write(b"x")
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OutputError, match="Cannot write"):
+        open_take(tmp_path / "file" / "take")
+
+
+def test_adopting_shares_the_very_bytes(tmp_path: Path) -> None:
+    old, new = open_take(tmp_path / "old", seed=1), open_take(tmp_path / "new", seed=2)
+    old.write_frame(2, picture(), "d" * 24)
+    new.adopt_frame(2, old.frame_path(2))
+    assert new.has_frame(2, "d" * 24)
+    assert os.path.samefile(old.frame_path(2), new.frame_path(2))
+
+
+def test_snap_takes_over_only_untouched_frames() -> None:
+    old = motion()
+    new = old + np.float32(0.01)
+    new[2, 30, 1] += 0.05
+    snapped = snap(new, old)
+    same = [bool(np.array_equal(a, b)) for a, b in zip(snapped, old, strict=True)]
+    assert same == [True, True, False, True, True]
+    assert np.array_equal(snapped[2], new[2])
+    longer = np.concatenate([old, old[:1]])
+    assert np.array_equal(snap(longer, old), longer)
+
+
+def test_hashes_follow_pixels_makers_and_nothing_else() -> None:
+    landmarks = motion()
+    hashes = frame_hashes("renderer 1", landmarks)
+    assert len(set(hashes)) == 5
+    assert frame_hashes("renderer 1", landmarks.copy()) == hashes
+    assert set(frame_hashes("renderer 2", landmarks)).isdisjoint(hashes)
+    landmarks[4, 0, 0] += 1
+    assert [a == b for a, b in zip(frame_hashes("renderer 1", landmarks), hashes, strict=True)] == [True] * 4 + [False]
+
+
+def test_landmarks_file_round_trip(tmp_path: Path) -> None:
+    made = Landmarks(motion(), np.zeros((5, 6), np.float32), Fraction(24000, 1001), (640, 480))
+    made.save(tmp_path / "l.npz")
+    back = Landmarks.load(tmp_path / "l.npz")
+    assert np.array_equal(back.landmarks, made.landmarks) and back.fps == made.fps and back.size == (640, 480)
+    assert [p.name for p in tmp_path.iterdir()] == ["l.npz"]
+
+
+def test_bad_landmarks_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "l.npz"
+    with pytest.raises(InputError, match="does not exist"):
+        Landmarks.load(path)
+    path.write_bytes(b"not an npz at all")
+    with pytest.raises(InputError, match=r"l\.npz"):
+        Landmarks.load(path)
+    np.savez(path, landmarks=np.zeros((3, 67, 3)), fps=np.array([25, 1]), size=np.array([5, 5]))
+    with pytest.raises(InputError, match="67"):
+        Landmarks.load(path)
+    broken = motion()
+    broken[3, 0, 0] = np.nan
+    np.savez(path, landmarks=broken, fps=np.array([25, 1]), size=np.array([5, 5]))
+    with pytest.raises(InputError, match="frame 4"):
+        Landmarks.load(path)
+    np.savez(path, landmarks=np.array([{}], dtype=object), fps=np.array([25, 1]), size=np.array([5, 5]))
+    with pytest.raises(InputError, match=r"l\.npz"):
+        Landmarks.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "fps"),
+    [
+        ("24", Fraction(24)),
+        ("23.976", Fraction(24000, 1001)),
+        ("29.97", Fraction(30000, 1001)),
+        ("59.94", Fraction(60000, 1001)),
+        ("30000/1001", Fraction(30000, 1001)),
+        ("12.5", Fraction(25, 2)),
+        ("25.0", Fraction(25)),
+    ],
+)
+def test_frame_rates(text: str, fps: Fraction) -> None:
+    assert parse_fps(text) == fps
+
+
+@pytest.mark.parametrize("text", ["", "fast", "0", "-24", "1/0", "1000"])
+def test_frame_rates_that_are_none(text: str) -> None:
+    with pytest.raises(InputError):
+        parse_fps(text)
+
+
+def test_take_json_says_what_it_is(tmp_path: Path) -> None:
+    take = open_take(tmp_path / "take")
+    take.save(finished=True)
+    data = json.loads((tmp_path / "take" / "take.json").read_text())
+    assert data["synthetic"] is True and data["made_by"].startswith("Parlando") and data["request"] == {"asked": "this"}
