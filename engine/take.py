@@ -2,7 +2,7 @@
 
     take.json       what was asked, versions, hashes of weights, one hash per frame
     audio.wav       what was heard
-    landmarks.npz   landmarks (T, 68, 3), pose (T, 6), fps (2,), size (2,), and the portrait's source_landmarks, source_mesh
+    landmarks.npz   landmarks (T, 68, 3), pose (T, 6), fps, size, the portrait's own source_landmarks and source_mesh
     frames/         000001.png …, each carrying its own hash
     preview.mp4     optional
 

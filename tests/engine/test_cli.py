@@ -1,0 +1,156 @@
+"""The command line as a person meets it: exit status, one line of words, nothing left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import soundfile
+
+from engine.cli import main
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line an unacceptable command answers with; asserts its form and status."""
+    status = main(arguments)
+    told = capsys.readouterr()
+    lines = [line for line in told.err.splitlines() if line.startswith("parlando")]
+    assert status == 2 and len(lines) == 1 and "Traceback" not in told.err
+    return lines[0]
+
+
+def dub(audio: Path, image: Path, out: Path, *more: str) -> list[str]:
+    return [
+        "dub",
+        "--audio",
+        str(audio),
+        "--image",
+        str(image),
+        "--out",
+        str(out),
+        "--fps",
+        "12",
+        "--no-preview",
+        *more,
+    ]
+
+
+def corrupt(path: Path) -> Path:
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+    return path
+
+
+def test_bad_sound(tmp_path: Path, portrait: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = tmp_path / "empty.wav"
+    soundfile.write(empty, np.zeros(0, np.float32), 16000)
+    short = tmp_path / "short.wav"
+    soundfile.write(short, np.zeros(100, np.float32), 16000)
+    pictures = tmp_path / "mute.png"
+    cv2.imwrite(str(pictures), np.zeros((64, 64, 3), np.uint8))
+    for bad in (tmp_path / "absent.wav", corrupt(tmp_path / "corrupt.wav"), empty, short, pictures, tmp_path):
+        assert bad.name in refused(dub(bad, portrait, tmp_path / "out"), capsys)
+        assert not (tmp_path / "out").exists()
+
+
+def test_bad_pictures(tmp_path: Path, words: Path, portrait: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nobody = tmp_path / "nobody.png"
+    cv2.imwrite(str(nobody), np.full((300, 300, 3), 127, np.uint8))
+    tiny = tmp_path / "tiny.png"
+    face = cv2.imread(str(portrait))[20:220, 130:330]
+    room = np.full((400, 400, 3), 90, np.uint8)
+    room[100:136, 100:136] = cv2.resize(face, (36, 36), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(tiny), room)
+    for bad in (tmp_path / "absent.png", corrupt(tmp_path / "corrupt.png"), nobody, tiny):
+        assert bad.name in refused(dub(words, bad, tmp_path / "out"), capsys)
+        assert not (tmp_path / "out").exists()
+    assert "face" in refused(dub(words, portrait, tmp_path / "out", "--face", "3"), capsys)
+
+
+def test_bad_settings(tmp_path: Path, words: Path, portrait: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more in (("--strength", "9"), ("--head", "-1"), ("--frames", "0"), ("--fps", "fast")):
+        refused(dub(words, portrait, tmp_path / "out", *more), capsys)
+        assert not (tmp_path / "out").exists()
+
+
+def test_bad_style(tmp_path: Path, words: Path, portrait: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from safetensors.numpy import save_file
+
+    newer = tmp_path / "newer.safetensors"
+    save_file({"x": np.zeros(3, np.float32)}, newer, metadata={"format": "parlando-style", "version": "99"})
+    for bad in (tmp_path / "absent.safetensors", corrupt(tmp_path / "corrupt.safetensors"), newer):
+        assert bad.name in refused(dub(words, portrait, tmp_path / "out", "--style", str(bad)), capsys)
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions as on Unix")
+def test_a_folder_that_cannot_be_written(
+    tmp_path: Path, words: Path, portrait: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert "file" in refused(dub(words, portrait, tmp_path / "file" / "take"), capsys)
+    if Path("/proc/self").exists():  # cannot be written by root either
+        assert "/proc" in refused(dub(words, portrait, Path("/proc/take")), capsys)
+
+
+def test_wrong_options_are_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["dub"], ["sing"], [], ["dub", "--seed", "x"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_dub_from_outside_with_json(tmp_path: Path, words: Path, portrait: Path) -> None:
+    command = [sys.executable, "-m", "engine", *dub(words, portrait, tmp_path / "out", "--json")]
+    ran = subprocess.run(command, cwd=REPO, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    result = json.loads(ran.stdout.splitlines()[-1])
+    assert result["frames"] == 18 and result["size"] == [512, 512] and (tmp_path / "out" / "take.json").exists()
+
+
+def test_ctrl_c_is_130_and_keeps_whole_frames_only(tmp_path: Path, speech: Path, portrait: Path) -> None:
+    command = [sys.executable, "-m", "engine", *dub(speech, portrait, tmp_path / "out", "--json")]
+    process = subprocess.Popen(command, cwd=REPO, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not list((tmp_path / "out" / "frames").glob("0*.png")) and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert not list((tmp_path / "out").rglob("*.part"))
+    assert list((tmp_path / "out" / "frames").glob("0*.png"))
+
+
+def test_doctor_tells(capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["doctor", "--json"])
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["packages"]["torch"] and found["device"]
+    assert {m["name"] for m in found["models"]} >= {"face", "whisper_tiny_en"}
+    assert found["weights"] and (status == 0) == (found["problems"] == [])
+
+
+def test_doctor_offline_and_missing_names_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: Path, portrait: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PARLANDO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PARLANDO_OFFLINE", "1")
+    assert main(["doctor"]) == 2
+    assert "parlando doctor --fetch" in capsys.readouterr().out
+    assert "parlando doctor --fetch" in refused(dub(words, portrait, tmp_path / "out"), capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_landmarks_of_a_picture(tmp_path: Path, portrait: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["landmarks", str(portrait), "--out", str(tmp_path / "l.npz")]) == 0
+    with np.load(tmp_path / "l.npz", allow_pickle=False) as file:
+        assert file["landmarks"].shape == (1, 68, 3) and list(file["size"]) == [512, 512]
+    refused(["landmarks", str(tmp_path / "none.png"), "--out", str(tmp_path / "m.npz")], capsys)
+    assert not (tmp_path / "m.npz").exists()

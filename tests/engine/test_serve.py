@@ -1,0 +1,139 @@
+"""The process Blender talks to: protocol, queue, cancel, garbage, end of stdin."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import pytest
+
+from engine import protocol
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+class Served:
+    """A real engine process and its events."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "engine", "serve"],
+            cwd=REPO,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.lines: Queue[str] = Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.put(line)
+
+    def send(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line)
+        self.process.stdin.flush()
+
+    def ask(self, number: int, verb: str, **params: Any) -> None:
+        self.send(protocol.encode(protocol.request(number, verb, **params)))
+
+    def next(self, *events: str, id: int | None = None) -> dict[str, Any]:
+        """The next event of these kinds; every line must be an event."""
+        while True:
+            event = protocol.decode_event(self.lines.get(timeout=90))
+            if event["event"] in events and (id is None or event["id"] == id):
+                return event
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    made = Served()
+    hello = made.next("hello")
+    assert hello["protocol"] == protocol.PROTOCOL_VERSION and hello["pid"] == made.process.pid
+    yield made
+    assert made.process.stdin is not None
+    made.process.stdin.close()
+    assert made.process.wait(timeout=10) == 0
+
+
+def dub(words: Path, portrait: Path, out: Path, **more: Any) -> dict[str, Any]:
+    return {"audio": str(words), "image": str(portrait), "out": str(out), "fps": [12, 1], "preview": False, **more}
+
+
+def test_a_job_tells_its_progress_and_result(served: Served, words: Path, portrait: Path, tmp_path: Path) -> None:
+    served.ask(1, "dub", **dub(words, portrait, tmp_path / "take"))
+    assert served.next("started")["id"] == 1
+    fractions = []
+    while (event := served.next("progress", "done", "error"))["event"] == "progress":
+        fractions.append(event["fraction"])
+    assert event["event"] == "done" and event["result"]["frames"] == 18
+    assert fractions == sorted(fractions) and fractions[-1] == 1.0
+
+
+def test_jobs_queue_and_one_is_cancelled(
+    served: Served, speech: Path, words: Path, portrait: Path, tmp_path: Path
+) -> None:
+    served.ask(10, "dub", **dub(speech, portrait, tmp_path / "long"))
+    served.ask(11, "dub", **dub(words, portrait, tmp_path / "short"))
+    served.ask(12, "dub", **dub(words, portrait, tmp_path / "never"))
+    assert served.next("queued")["id"] == 11
+    served.ask(13, "cancel", job=12)
+    served.ask(14, "cancel", job=10)
+    assert served.next("cancelled", "error")["id"] == 10
+    assert served.next("done", id=11)["result"]["frames"] == 18
+    assert served.next("cancelled", "error")["id"] == 12
+    assert not (tmp_path / "never").exists()
+
+
+def test_bad_input_is_one_sentence_and_the_engine_goes_on(
+    served: Served, words: Path, portrait: Path, tmp_path: Path
+) -> None:
+    served.ask(20, "dub", **dub(tmp_path / "absent.wav", portrait, tmp_path / "take"))
+    error = served.next("error")
+    assert error["id"] == 20 and error["kind"] == "input" and "absent.wav" in error["message"] and not error["details"]
+    served.ask(21, "dub", **dub(words, portrait, tmp_path / "take"), singing=True)
+    assert "singing" in served.next("error")["message"]
+    served.ask(22, "ping")
+    assert served.next("done")["id"] == 22
+
+
+def test_garbage_is_answered(served: Served) -> None:
+    for garbage in ("hello?\n", "[1, 2]\n", '{"id": "x", "verb": "dub"}\n', '{"id": 1, "verb": "dance"}\n'):
+        served.send(garbage)
+        assert served.next("error")["id"] is None
+
+
+def test_doctor_and_landmarks(served: Served, portrait: Path, tmp_path: Path) -> None:
+    served.ask(30, "doctor")
+    assert served.next("done")["result"]["device"]
+    served.ask(31, "landmarks", source=str(portrait), out=str(tmp_path / "l.npz"))
+    assert served.next("done")["result"]["frames"] == 1
+
+
+def test_the_engine_ends_with_blender(words: Path, speech: Path, portrait: Path, tmp_path: Path) -> None:
+    """In mid-job, when stdin ends."""
+    served = Served()
+    served.next("hello")
+    served.ask(1, "dub", **dub(speech, portrait, tmp_path / "take"))
+    served.next("progress")
+    assert served.process.stdin is not None
+    served.process.stdin.close()
+    assert served.process.wait(timeout=10) == 0
+
+
+def test_requests_and_events_are_checked() -> None:
+    assert protocol.decode_request(protocol.encode(protocol.request(3, "dub", seed=1))) == (3, "dub", {"seed": 1})
+    with pytest.raises(protocol.ProtocolError):
+        protocol.request(1, "dance")
+    for line in ("", "[]", json.dumps({"event": "dance"}), "{" * 10):
+        with pytest.raises(protocol.ProtocolError):
+            protocol.decode_event(line)
+    assert "\n" not in protocol.encode({"event": "note", "message": f"two{os.linesep}lines"})[:-1]
