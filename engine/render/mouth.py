@@ -1,0 +1,396 @@
+"""The mouth's inside: what is seen between the lips of a portrait whose mouth opens.
+
+Teeth, gums and tongue of the proxy (`proxy.py`) are drawn once for the portrait, under its head pose, size, colour and
+sharpness. For each frame the layers move as what carries them: the upper arch with the skull, the lower arch and the
+tongue with the jaw. They are laid over a dark cavity, shaded toward the lips and cut out along the inner lips. When
+the portrait shows its own teeth, those pixels are the upper arch, and the proxy only continues them.
+
+It does not move the lips and does not touch a pixel outside the inner lips: the renderer composites the layer.
+Everything runs on the CPU, whatever the device: a mouth is small.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from engine.render import proxy, proxy_raster
+
+Array = NDArray[np.float32]
+
+VERSION = "1"
+TINT = Path(__file__).resolve().parents[1] / "weights" / "mouth_tint.safetensors"
+
+# Points speech does not move, and how far each is trusted: bridge and base of the nose, eye corners, temples.
+SKULL = np.array([27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45, 0, 1, 15, 16])
+SKULL_TRUST = np.array([1, 1, 1, 1, 0.6, 0.8, 1, 0.8, 0.6, 1, 1, 1, 1, 0.4, 0.3, 0.3, 0.4], np.float32)
+PAIRS = ((36, 45), (39, 42), (0, 16), (1, 15), (2, 14), (31, 35), (48, 54))
+CHIN = [7, 8, 9]
+UPPER_LIP, LOWER_LIP = [60, 61, 62, 63, 64], [60, 67, 66, 65, 64]
+
+EYES_MM = 89.5  # between the outer eye corners, mean of men and women (Farkas)
+SHOW_MM = 2.4  # upper incisors below the resting upper lip's edge
+NOSE_TO_EDGE_MM = 24.0  # base of the nose to the upper incisal edge
+LIP_MM = 9.0  # thickness of the lip in front of the teeth
+OVERBITE_MM = 1.2  # lower edge above the upper edge, jaw at rest
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+CAVITY = np.array([0.045, 0.016, 0.014], np.float32)  # times the tooth colour
+
+
+def to_linear(rgb: Array) -> Array:
+    """sRGB in [0, 1] to linear light."""
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((np.maximum(rgb, 0) + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+_LADDER = np.linspace(0.0, 1.0, 4096, dtype=np.float32) ** 2
+_TO_SRGB = np.where(_LADDER <= 0.0031308, _LADDER * 12.92, 1.055 * _LADDER ** (1 / 2.4) - 0.055).astype(np.float32)
+
+
+def to_srgb(linear: Array) -> Array:
+    """Linear light to sRGB in [0, 1], clipped; by table, it runs for every frame."""
+    # Steps are even in the square root, so that shadows keep theirs.
+    return _TO_SRGB[(np.sqrt(np.clip(linear, 0.0, 1.0)) * 4095.0 + 0.5).astype(np.int32)]
+
+
+def _spline(count: int) -> Array:
+    """Catmull-Rom weights (count, 5): a smooth curve through five points, its ends straight."""
+    out = np.zeros((count, 5), np.float32)
+    for row, position in enumerate(np.linspace(0.0, 4.0, count)):
+        i = min(int(position), 3)
+        t = position - i
+        weights = 0.5 * np.array(
+            [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3]
+        )
+        for offset, weight in zip(range(i - 1, i + 3), weights, strict=True):
+            if offset < 0:  # a point that goes on straight: 2 p0 - p1
+                out[row, 0] += 2 * weight
+                out[row, 1] -= weight
+            elif offset > 4:
+                out[row, 4] += 2 * weight
+                out[row, 3] -= weight
+            else:
+                out[row, offset] += weight
+    return out
+
+
+_CURVE = _spline(33)
+
+
+def inner_lips(landmarks: Array) -> tuple[Array, Array]:
+    """The inner edges of the upper and the lower lip as smooth curves (33, 2), from corner 60 to corner 64, px.
+
+    Where the lips touch or cross both curves run along their middle. The renderer cuts lips along these.
+    """
+    points = np.asarray(landmarks, np.float32)[:, :2]
+    upper, lower = _CURVE @ points[UPPER_LIP], _CURVE @ points[LOWER_LIP]
+    across = points[64] - points[60]
+    down = np.array([-across[1], across[0]], np.float32) / (np.linalg.norm(across) + 1e-6)
+    crossed = ((lower - upper) @ down <= 0)[:, None]
+    middle = 0.5 * (upper + lower)
+    return np.where(crossed, middle, upper), np.where(crossed, middle, lower)
+
+
+def lip_gap(landmarks: Array) -> float:
+    """The widest distance between the inner lips across the mouth, px; 0 when closed."""
+    upper, lower = inner_lips(landmarks)
+    return float(np.linalg.norm(lower - upper, axis=1).max())
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """q = scale · rotation · p + shift, for points (..., 3)."""
+
+    scale: float
+    rotation: Array
+    shift: Array
+
+    def apply(self, points: Array) -> Array:
+        return self.scale * points @ self.rotation.T + self.shift
+
+    def undo(self, points: Array) -> Array:
+        return (points - self.shift) @ self.rotation / self.scale
+
+
+def fit(source: Array, target: Array, trust: Array) -> Similarity:
+    """The weighted least-squares similarity (Umeyama) from points (N, 3) to points (N, 3)."""
+    w = (trust / trust.sum())[:, None]
+    a0, b0 = (w * source).sum(0), (w * target).sum(0)
+    a, b = source - a0, target - b0
+    u, d, vt = np.linalg.svd((w * b).T @ a)
+    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    rotation = (u * sign) @ vt
+    scale = float((d * sign).sum() / (w * a * a).sum())
+    return Similarity(scale, rotation.astype(np.float32), (b0 - scale * rotation @ a0).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Head:
+    """The portrait's head: `axes` (3, 3), columns right, down, out of the face; `px` per millimetre; `edge` (3,) px,
+    the middle of the upper incisal edge; `roll` (3, 3), the in-plane part of `axes`."""
+
+    axes: Array
+    px: float
+    edge: Array
+    roll: Array
+
+
+def measure_head(landmarks: Array) -> Head:
+    """From source landmarks (68, 3) px."""
+    p = np.asarray(landmarks, np.float64)
+    right = sum((p[b] - p[a]) for a, b in PAIRS)
+    right /= np.linalg.norm(right)
+    eyes, mouth = 0.5 * (p[36] + p[45]), 0.5 * (p[48] + p[54])
+    down = mouth - eyes
+    down -= right * (down @ right)
+    down /= np.linalg.norm(down)
+    out = np.cross(down, right)
+    if out[2] < 0:
+        out = -out
+    lean = np.radians(8.0)  # from the eye corners to the mouth's the face comes forward by about this much
+    down = np.cos(lean) * down - np.sin(lean) * out
+    out = np.cross(down, right)
+    if out[2] < 0:
+        out = -out
+    px = float(np.linalg.norm(p[45] - p[36]) / EYES_MM)
+    middle = p[[33, 51, 62]].mean(0)
+    gap = float((p[66] - p[62]) @ down) / px
+    by_lip = float((p[62] - eyes) @ down) + SHOW_MM * px
+    by_nose = float((p[33] - eyes) @ down) + NOSE_TO_EDGE_MM * px
+    share = float(np.clip((gap - 1.0) / 4.0, 0.0, 1.0))  # an open smile has lifted the lip off its resting place
+    height = (1.0 - share) * by_lip + share * max(by_nose, by_lip)
+    depth = float((p[62] - eyes) @ out) - LIP_MM * px
+    edge = eyes + right * float((middle - eyes) @ right) + down * height + out * depth
+    angle = np.arctan2(right[1], right[0])
+    roll = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
+    axes = np.stack([right, down, out], axis=1)
+    return Head(axes.astype(np.float32), px, edge.astype(np.float32), roll.astype(np.float32))
+
+
+def _patch(rgb: NDArray[np.uint8], polygon: Array) -> Array:
+    """Linear RGB (N, 3) of the pixels inside a polygon (K, 2); none when it lies outside."""
+    lo = np.clip(np.floor(polygon.min(0)).astype(int), 0, None)
+    hi = np.minimum(np.ceil(polygon.max(0)).astype(int) + 1, [rgb.shape[1], rgb.shape[0]])
+    if (hi <= lo).any():
+        return np.zeros((0, 3), np.float32)
+    mask = np.zeros((hi[1] - lo[1], hi[0] - lo[0]), np.uint8)
+    cv2.fillPoly(mask, [np.round(polygon - lo).astype(np.int32)], 1)
+    crop = rgb[lo[1] : hi[1], lo[0] : hi[0]]
+    return to_linear(crop[mask > 0].astype(np.float32) / 255.0)
+
+
+def measure_light(rgb: NDArray[np.uint8], landmarks: Array) -> tuple[Array, Array]:
+    """Linear RGB of the skin below the eyes and of the eye whites, each (3,)."""
+    p = np.asarray(landmarks, np.float32)[:, :2]
+    size = float(np.linalg.norm(p[45] - p[36]))
+    circle = np.stack([np.cos(np.linspace(0, 2 * np.pi, 16)), np.sin(np.linspace(0, 2 * np.pi, 16))], 1) * 0.09 * size
+    cheeks = [0.45 * p[41] + 0.55 * p[48], 0.45 * p[46] + 0.55 * p[54]]
+    skin = np.concatenate([_patch(rgb, c + circle) for c in cheeks])
+    skin = np.median(skin, axis=0) if len(skin) else np.array([0.45, 0.3, 0.24])
+    eyes = np.concatenate([_patch(rgb, p[36:42]), _patch(rgb, p[42:48])])
+    if len(eyes) < 16:
+        return skin.astype(np.float32), (skin @ LUMINANCE * np.ones(3)).astype(np.float32)
+    light = eyes @ LUMINANCE
+    return skin.astype(np.float32), eyes[light >= np.percentile(light, 75)].mean(0).astype(np.float32)
+
+
+def tint_features(skin: Array, white: Array) -> tuple[Array, Array, Array]:
+    """What tooth luminance, red and blue (both against green) are predicted from, each (3,)."""
+    log = np.log(np.maximum(np.stack([skin, white]), 2e-3))
+    luma = np.log(np.maximum(np.stack([skin, white]) @ LUMINANCE, 2e-3))
+    return (
+        np.array([1.0, luma[0], luma[1]], np.float32),
+        np.array([1.0, log[0, 0] - log[0, 1], log[1, 0] - log[1, 1]], np.float32),
+        np.array([1.0, log[0, 2] - log[0, 1], log[1, 2] - log[1, 1]], np.float32),
+    )
+
+
+def tooth_color(skin: Array, white: Array) -> Array:
+    """Linear RGB of a lit tooth in this picture (3,), as `engine/training/mouth_tint.py` found teeth to follow skin
+    and eye whites."""
+    weights = load_file(TINT)
+    luminance, red, blue = tint_features(skin, white)
+    ratio = np.exp([weights["red"] @ red, 0.0, weights["blue"] @ blue])
+    return (ratio / (ratio @ LUMINANCE) * np.exp(weights["luminance"] @ luminance)).astype(np.float32)
+
+
+def measure_blur(rgb: NDArray[np.uint8], landmarks: Array) -> float:
+    """The picture's own blur: sigma in px of the sharpest edges around the eyes and the mouth."""
+    p = np.asarray(landmarks, np.float32)[17:68, :2]
+    lo = np.clip(np.floor(p.min(0)).astype(int), 0, None)
+    hi = np.ceil(p.max(0)).astype(int) + 1
+    grey = cv2.cvtColor(rgb[lo[1] : hi[1], lo[0] : hi[0]], cv2.COLOR_RGB2GRAY).astype(np.float32)
+    if min(grey.shape) < 12:
+        return 0.8
+
+    def slope(picture: Array) -> Array:
+        return np.hypot(cv2.Sobel(picture, cv2.CV_32F, 1, 0), cv2.Sobel(picture, cv2.CV_32F, 0, 1))
+
+    sharp, soft = slope(grey), slope(cv2.GaussianBlur(grey, (0, 0), 1.5))
+    strong = sharp >= np.percentile(sharp, 97)
+    ratio = float(np.clip(np.median(soft[strong] / (sharp[strong] + 1e-6)), 0.2, 0.95))
+    return float(np.clip(1.5 * ratio / np.sqrt(1.0 - ratio**2), 0.5, 4.0))
+
+
+def _ease(x: Array | float, low: float, high: float) -> Array:
+    t = np.clip((np.asarray(x, np.float32) - low) / (high - low), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+class MouthInterior:
+    """Draws what is between the lips of one portrait. A pure function of landmarks once built."""
+
+    fingerprint: str
+
+    def __init__(
+        self,
+        picture_rgb: NDArray[np.uint8],
+        source_landmarks: Array,
+        source_mesh: Array | None = None,
+        device: object = None,
+    ) -> None:
+        """`picture_rgb` (H, W, 3) uint8 sRGB, `source_landmarks` (68, 3) px. `source_mesh` (478, 3) and `device` are
+        part of the renderer's seam and change nothing here."""
+        self.source = np.asarray(source_landmarks, np.float32)
+        self.head = measure_head(self.source)
+        skin, white = measure_light(picture_rgb, self.source)
+        self.tooth = tooth_color(skin, white)
+        self.blur = measure_blur(picture_rgb, self.source)
+        self.super = 2 if self.head.px < 4.0 else 1
+        self._draw()
+        self.fingerprint = self._hash()
+
+    def _draw(self) -> None:
+        scale = min(self.super * self.head.px, 10.0)
+        samples = 2.2 * scale
+        turned = self.head.roll.T @ self.head.axes
+        self._turned = turned.astype(np.float32)
+        sigma = np.sqrt(max(self.blur**2 - 0.3, 0.01)) * scale / self.head.px
+
+        def layer(surface: proxy.Surface, span: tuple[float, float, float, float], fade: float) -> proxy_raster.Layer:
+            drawn = proxy_raster.draw(surface, turned, scale, span, fade=fade)
+            rgba = drawn.rgba * np.append(self.tooth, 1.0).astype(np.float32)
+            rgba = cv2.GaussianBlur(rgba, (0, 0), float(sigma))
+            return proxy_raster.Layer(rgba, drawn.depth, drawn.origin, drawn.scale)
+
+        self.upper = layer(proxy.arch(True, samples), (-34.0, -18.0, 34.0, 8.0), 34.0)
+        self.lower = layer(proxy.arch(False, samples), (-34.0, -8.0, 34.0, 20.0), 30.0)
+        self.tongue = layer(proxy.tongue(samples), (-26.0, -12.0, 26.0, 20.0), 26.0)
+
+    def _hash(self) -> str:
+        digest = hashlib.sha256(f"mouth {VERSION} proxy {proxy.VERSION}".encode())
+        for part in (self.source, self.tooth, self.upper.rgba, self.lower.rgba, self.tongue.rgba):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()[:16]
+
+    def jaw(self, landmarks: Array, move: Similarity) -> Array:
+        """Where the middle of the lower incisal edge is: (3,) mm from the upper one's, in the head's axes."""
+        chin = move.undo(landmarks[CHIN]).mean(0) - self.source[CHIN].mean(0)
+        drop = chin @ self.head.axes / self.head.px
+        lip = (move.undo(landmarks[66:67])[0] - self.head.edge) @ self.head.axes / self.head.px
+        low = float(np.clip(drop[1] - OVERBITE_MM, lip[1] - 5.5, lip[1] + 1.5))
+        low = max(low, -OVERBITE_MM - 1.0)
+        return np.array([0.7 * drop[0], low, -0.15 * max(low, 0.0)], np.float32)
+
+    def layer(self, landmarks: Array, box: tuple[int, int, int, int]) -> Array:
+        """Straight RGB in [0, 1], display-referred sRGB, and coverage: (h, w, 4) float32 for box x0, y0, x1, y1 of
+        the target frame."""
+        landmarks = np.asarray(landmarks, np.float32)
+        x0, y0, x1, y1 = (int(v) for v in box)
+        out = np.zeros((y1 - y0, x1 - x0, 4), np.float32)
+        upper, lower = inner_lips(landmarks)
+        gap = float(np.linalg.norm(lower - upper, axis=1).max())
+        if gap <= 0.5:
+            return out
+        polygon = np.concatenate([upper, lower[::-1]])
+        margin = 2 + int(np.ceil(self.blur))
+        cx0, cy0 = np.maximum(np.floor(polygon.min(0)).astype(int) - margin, [x0, y0])
+        cx1, cy1 = np.minimum(np.ceil(polygon.max(0)).astype(int) + margin + 1, [x1, y1])
+        if cx1 <= cx0 or cy1 <= cy0:
+            return out
+        move = fit(self.source[SKULL], landmarks[SKULL], SKULL_TRUST)
+        px = move.scale * self.head.px
+        n = self.super
+        size = ((cx1 - cx0) * n, (cy1 - cy0) * n)
+        corner = np.array([cx0, cy0], np.float32)
+
+        coverage = self._coverage(polygon - corner, (cx1 - cx0, cy1 - cy0))
+        light = self._light(upper - corner, lower - corner, size, px, gap)
+        jaw = self.jaw(landmarks, move)
+        above = self._move(self.upper, move, np.zeros(3, np.float32), corner, size)
+        below = self._move(self.lower, move, jaw, corner, size)
+        tongue = self._move(self.tongue, move, jaw, corner, size)
+
+        color = np.broadcast_to(CAVITY * self.tooth, (size[1], size[0], 3))
+        for part, strength in ((tongue, 0.75), (below, 0.92), (above, 1.0)):
+            color = color * (1.0 - part[:, :, 3:]) + part[:, :, :3] * strength
+        color = color * light[:, :, None]
+        if n > 1:
+            color = cv2.resize(color, (cx1 - cx0, cy1 - cy0), interpolation=cv2.INTER_AREA)
+        inside = out[cy0 - y0 : cy1 - y0, cx0 - x0 : cx1 - x0]
+        inside[:, :, :3] = to_srgb(color)
+        inside[:, :, 3] = coverage * float(_ease(gap, 0.5, 1.5))
+        return out
+
+    def _coverage(self, polygon: Array, size: tuple[int, int]) -> Array:
+        """How much of each pixel lies inside `polygon` (px, pixel centres at whole numbers), as soft as the picture."""
+        fine = 4 if size[0] < 300 else 2
+        mask = np.zeros((size[1] * fine, size[0] * fine), np.uint8)
+        points = (polygon + 0.5) * fine - 0.5
+        cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 255, lineType=cv2.LINE_8, shift=4)
+        coverage = cv2.resize(mask, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+        return cv2.GaussianBlur(coverage, (0, 0), 0.5 * self.blur)
+
+    def _light(self, upper: Array, lower: Array, size: tuple[int, int], px: float, gap: float) -> Array:
+        """How much light (h, w) reaches into the mouth: less under the upper lip, at the corners, through a slit."""
+        n = self.super
+        distance = []
+        for curve in (upper, lower):
+            edge = np.full((size[1], size[0]), 255, np.uint8)
+            points = (curve + 0.5) * n - 0.5
+            cv2.polylines(edge, [np.round(points * 16).astype(np.int32)], False, 0, 1, cv2.LINE_8, 4)
+            distance.append(cv2.distanceTransform(edge, cv2.DIST_L2, 3) / (n * px))
+        left, right = upper[0], upper[-1]
+        along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
+        half = max(0.5 * float(np.linalg.norm(right - left)), 1e-6)
+        x = (np.arange(size[0], dtype=np.float32) + 0.5) / n - 0.5
+        y = (np.arange(size[1], dtype=np.float32) + 0.5) / n - 0.5
+        middle = 0.5 * (left + right)
+        side = np.abs((x[None] - middle[0]) * along[0] + (y[:, None] - middle[1]) * along[1]) / half
+        light = 1.0 - 0.62 * np.exp(-distance[0] / 1.5)
+        light *= 1.0 - 0.40 * np.exp(-distance[1] / 0.9)
+        light *= 1.0 - 0.85 * _ease(side, 0.45, 1.02)
+        return light * float(0.72 + 0.28 * _ease(gap / px, 1.0, 7.0))
+
+    def _move(
+        self, layer: proxy_raster.Layer, move: Similarity, jaw: Array, corner: Array, size: tuple[int, int]
+    ) -> Array:
+        """A layer as seen in the target frame: premultiplied (h, w, 4) on the fine grid that starts at `corner`.
+
+        A point (u, v) of the layer lies at depth z(u), so it lands at M (u, v, z(u)) + T. That is turned around by
+        iteration on a coarse grid.
+        """
+        step, n = 8, self.super
+        cells = (size[0] // step + 3, size[1] // step + 3)
+        gx = ((np.arange(cells[0], dtype=np.float32) - 0.5) * step) / n - 0.5 + corner[0]
+        gy = ((np.arange(cells[1], dtype=np.float32) - 0.5) * step) / n - 0.5 + corner[1]
+        target = np.stack(np.meshgrid(gx, gy), axis=-1)
+        m = move.scale * self.head.px * move.rotation @ self.head.roll
+        offset = self._turned @ jaw
+        start = move.apply(self.head.edge)[:2] + (m @ offset)[:2]
+        inverse = np.linalg.inv(m[:2, :2])
+        columns = (np.arange(len(layer.depth)) - layer.origin[0]) / layer.scale
+        z = np.full(target.shape[:2], float(np.interp(0.0, columns, layer.depth)), np.float32)
+        for _ in range(3):
+            uv = (target - start - z[..., None] * m[:2, 2]) @ inverse.T
+            z = np.interp(uv[..., 0], columns, layer.depth).astype(np.float32)
+        uv = (target - start - z[..., None] * m[:2, 2]) @ inverse.T
+        pixels = (uv * layer.scale + np.array(layer.origin)).astype(np.float32)
+        fine = cv2.resize(pixels, (cells[0] * step, cells[1] * step), interpolation=cv2.INTER_LINEAR)
+        fine = np.ascontiguousarray(fine[step : step + size[1], step : step + size[0]])
+        return cv2.remap(layer.rgba, fine, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)

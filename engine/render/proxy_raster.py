@@ -1,0 +1,65 @@
+"""Draws surface samples of the mouth proxy into small RGBA layers with a z-buffer. It does not place them in a face.
+
+A layer is a picture in millimetres of the face plane: `Layer.rgba` premultiplied linear RGB and coverage, with the
+affine from millimetres to its pixels, and `Layer.depth`, how deep (z, mm) its surface lies at each column.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.render.proxy import Surface
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """`rgba` (h, w, 4) float32; pixel (x, y)'s centre lies at ((x, y) - origin) / scale mm; `depth` (w,) mm."""
+
+    rgba: Array
+    depth: Array
+    origin: tuple[float, float]
+    scale: float
+
+
+def draw(
+    surface: Surface,
+    rotation: Array,
+    scale: float,
+    span: tuple[float, float, float, float],
+    sub: int = 2,
+    fade: float = 30.0,
+) -> Layer:
+    """Seen orthographically after `rotation` (3, 3), at `scale` px per mm, over `span` = x0, y0, x1, y1 in mm.
+
+    Light falls off into the mouth by e for each `fade` mm. `sub` splits a pixel that many times each way.
+    """
+    x0, y0, x1, y1 = span
+    w, h = int(np.ceil((x1 - x0) * scale)), int(np.ceil((y1 - y0) * scale))
+    dim = np.exp(np.clip(surface.points[:, 2], -60.0, 0.0) / fade)
+    seen = surface.points @ rotation.T.astype(np.float32)
+    column = np.floor((seen[:, 0] - x0) * scale * sub).astype(np.int64)
+    row = np.floor((seen[:, 1] - y0) * scale * sub).astype(np.int64)
+    inside = (column >= 0) & (column < w * sub) & (row >= 0) & (row < h * sub)
+    column, row, depth = column[inside], row[inside], seen[inside, 2]
+    color = (surface.color * dim[:, None])[inside]
+    order = np.argsort(depth, kind="stable")  # the last sample written to a pixel is the nearest
+    flat = row[order] * (w * sub) + column[order]
+    canvas = np.zeros((h * sub * w * sub, 5), np.float32)
+    canvas[flat, :3] = color[order]
+    canvas[flat, 3] = 1.0
+    canvas[flat, 4] = depth[order]
+    big = canvas.reshape(h * sub, w * sub, 5)
+    rgba = cv2.resize(big[:, :, :4], (w, h), interpolation=cv2.INTER_AREA)
+    weight = big[:, :, 3].sum(0)
+    nearest = np.where(big[:, :, 3] > 0, big[:, :, 4], -np.inf).max(0, initial=-np.inf)
+    nearest = nearest.reshape(w, sub).max(1)
+    known = np.flatnonzero(weight.reshape(w, sub).sum(1) > 0)
+    profile = np.interp(np.arange(w), known, nearest[known]).astype(np.float32)
+    profile = cv2.blur(profile[None], (max(3, int(2 * scale) | 1), 1), borderType=cv2.BORDER_REPLICATE)[0]
+    return Layer(rgba, profile, (-x0 * scale - 0.5, -y0 * scale - 0.5), scale)
