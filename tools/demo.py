@@ -1,0 +1,163 @@
+"""The main job in Blender, on free material: demo/source in, demo/parlando.blend and demo/preview.mp4 out.
+
+Drives the extension through the operators that its buttons press, in the bpy module, with the engine as the process of
+its own that it always is. Makes nothing itself: no algorithm lives here. Needs `make setup`.
+"""
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = ROOT / "demo"
+SOURCE = DEMO / "source"
+FPS = 24
+SECONDS = 11
+PACKAGE = "bl_ext.demo.parlando"
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says why."""
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Says what is being done, and how long it took."""
+    print(f"demo: {what} …", flush=True)
+    start = time.monotonic()
+    yield
+    print(f"demo: {what}: {time.monotonic() - start:.1f} s", flush=True)
+
+
+def fetch_models() -> None:
+    """Let the engine fetch and verify the third-party models it needs, unless it has them."""
+    answer = subprocess.run([sys.executable, "-m", "engine", "doctor", "--fetch"], cwd=ROOT, stdout=subprocess.DEVNULL)
+    if answer.returncode:
+        raise DemoError("the engine lacks something: see above, or run `.venv/bin/parlando doctor`.")
+
+
+def start_blender() -> Any:
+    """The bpy module with this repo as an installed extension, in user folders of its own."""
+    user = ROOT / "build" / "blender_user"
+    shutil.rmtree(user, ignore_errors=True)
+    extensions = user / "demo"
+    extensions.mkdir(parents=True)
+    (extensions / "parlando").symlink_to(ROOT)
+    os.environ["BLENDER_USER_RESOURCES"] = str(user)
+    os.environ["PARLANDO_ENGINE_PYTHON"] = sys.executable
+    bpy = importlib.import_module("bpy")
+    addon_utils = importlib.import_module("addon_utils")
+    bpy.ops.wm.read_homefile(use_factory_startup=True)
+    bpy.context.preferences.extensions.repos.new(name="demo", module="demo", custom_directory=str(extensions))
+    if addon_utils.enable(PACKAGE, default_set=True) is None:
+        raise DemoError("Blender could not enable the extension: see above.")
+    return bpy
+
+
+def build_scene(bpy: Any, blend: Path) -> Any:
+    """A scene at 24 fps with the speech and the portrait as strips, saved so that paths can be relative.
+
+    Adds the workspace Video Editing, turns the 3D View to the front and leaves the scene without other objects.
+    """
+    for thing in list(bpy.data.objects):
+        bpy.data.objects.remove(thing)
+    scene = bpy.context.scene
+    scene.render.fps, scene.render.fps_base = FPS, 1.0
+    scene.render.resolution_x = scene.render.resolution_y = 512
+    scene.frame_start, scene.frame_end = 1, FPS * SECONDS
+    scene.view_settings.view_transform = "Standard"
+    templates = Path(bpy.utils.system_resource("SCRIPTS", path="startup/bl_app_templates_system"))
+    file = templates / "Video_Editing" / "startup.blend"
+    bpy.ops.workspace.append_activate(idname="Video Editing", filepath=str(file))
+    for workspace in bpy.data.workspaces:
+        if hasattr(workspace, "sequencer_scene"):
+            workspace.sequencer_scene = scene
+    for area in bpy.data.workspaces["Layout"].screens[0].areas:
+        if area.type == "VIEW_3D":
+            area.spaces[0].region_3d.view_rotation = (0.5**0.5, 0.5**0.5, 0, 0)
+            area.spaces[0].region_3d.view_distance = 4
+    editor = scene.sequence_editor or scene.sequence_editor_create()
+    strips = editor.strips if hasattr(editor, "strips") else editor.sequences
+    sound = strips.new_sound("Kennedy", str(SOURCE / "jfk.wav"), 1, 1)
+    portrait = strips.new_image("Portrait", str(SOURCE / "astronaut.png"), 2, 1)
+    portrait.frame_final_duration = sound.frame_final_duration
+    editor.active_strip = sound
+    scene.parlando.portrait_source = "STRIP"
+    scene.parlando.portrait_strip = portrait.name
+    bpy.ops.wm.save_as_mainfile(filepath=str(blend), relative_remap=True)
+    bpy.ops.file.make_paths_relative()
+    return scene
+
+
+def generate(bpy: Any, strip: str) -> None:
+    """Press Generate and wait as an animator does, moving what a window's timer would move."""
+    pump = importlib.import_module(f"{PACKAGE}.addon.pump").pump
+    bpy.ops.parlando.generate(strip=strip)
+    state = bpy.context.window_manager.parlando
+    said, since = "", time.monotonic()
+    while state.status != "IDLE":
+        pump()
+        if state.stage != said:
+            if said:
+                print(f"demo:   {said}: {time.monotonic() - since:.1f} s", flush=True)
+            said, since = state.stage, time.monotonic()
+        time.sleep(0.02)
+    if said:
+        print(f"demo:   {said}: {time.monotonic() - since:.1f} s", flush=True)
+    if state.outcome != "DONE":
+        raise DemoError(state.message)
+    print(f"demo: {state.message}")
+
+
+def check(bpy: Any, scene: Any) -> None:
+    """What the demo promises is really there; otherwise say what is not."""
+    strips = scene.sequence_editor.strips_all
+    sound = strips["Kennedy"]
+    made = [strip for strip in strips if strip.get("parlando_take")]
+    if len(made) != 1:
+        raise DemoError(f"{len(made)} generated strips instead of one.")
+    placed = [(strip.frame_final_start, strip.frame_final_end) for strip in (sound, made[0])]
+    if placed[0] != placed[1] or made[0].channel <= sound.channel:
+        raise DemoError(f"the picture is at {placed[1]} on channel {made[0].channel}, the sound at {placed[0]}.")
+    keyed = [thing for thing in bpy.data.objects if "parlando_index" in thing and thing.animation_data]
+    if len(keyed) != 68:
+        raise DemoError(f"{len(keyed)} keyed landmarks instead of 68.")
+
+
+def main() -> int:
+    start = time.monotonic()
+    takes = DEMO / "parlando_takes"
+    try:
+        shutil.rmtree(takes, ignore_errors=True)
+        with step("models from the cache, or fetched once and verified"):
+            fetch_models()
+        with step("Blender with the extension"):
+            bpy = start_blender()
+        with step(f"a scene at {FPS} fps: {SECONDS} s of Kennedy, a portrait"):
+            scene = build_scene(bpy, DEMO / "parlando.blend")
+        with step("Generate, by the engine in its own process"):
+            generate(bpy, "Kennedy")
+        with step("68 keyed landmarks"):
+            bpy.ops.parlando.add_landmarks()
+        with step("checks, demo/parlando.blend and demo/preview.mp4"):
+            check(bpy, scene)
+            bpy.ops.wm.save_mainfile(relative_remap=True)
+            (preview,) = takes.glob("**/preview.mp4")
+            shutil.copyfile(preview, DEMO / "preview.mp4")
+    except (DemoError, OSError, RuntimeError, ValueError, ImportError) as problem:
+        print(f"demo: {problem}", file=sys.stderr)
+        return 1
+    print(f"demo: done in {time.monotonic() - start:.0f} s. To look at: {DEMO / 'preview.mp4'}")
+    print(f"demo: to open in Blender: {DEMO / 'parlando.blend'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

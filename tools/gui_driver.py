@@ -1,0 +1,148 @@
+"""Runs inside a Blender with a window, started by `gui.py`: installs the zip, builds the demo's scene, presses Generate
+and takes pictures of the screen before, during and after. Writes result.json; makes nothing itself.
+
+Arguments after `--`: the zip, the engine's Python, the folder for pictures and result.json.
+"""
+
+import json
+import runpy
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy as blender
+
+bpy: Any = blender  # the add-on's operators and properties are not in Blender's stubs
+ARCHIVE, ENGINE_PYTHON, WORK = sys.argv[sys.argv.index("--") + 1 :][:3]
+PACKAGE = "bl_ext.user_default.parlando"
+SETTLE = 1.5  # seconds a picture waits for redraws
+MOUTH_OPEN_FRAME = 45
+
+
+def picture(name: str) -> str:
+    """The screen as a PNG. Blender's own screenshot is black under software OpenGL, X11's is not."""
+    if shutil.which("xdotool"):
+        subprocess.run(["xdotool", "mousemove", "1598", "898"], check=True)
+    program = ["import"] if shutil.which("import") else ["magick", "import"]
+    subprocess.run([*program, "-window", "root", "-resize", "1600x", f"{WORK}/{name}"], check=True)
+    return name
+
+
+def areas(workspace: Any, kind: str) -> list[Any]:
+    return [area for area in workspace.screens[0].areas if area.type == kind]
+
+
+def show_tab(area: Any) -> None:
+    """Open the sidebar of an area at the tab Parlando."""
+    area.spaces[0].show_region_ui = True
+    for region in area.regions:
+        if region.type == "UI":
+            region.active_panel_category = "Parlando"
+            region.tag_redraw()
+
+
+def timeline(workspace: Any) -> Any:
+    """The Sequencer area that shows the strips."""
+    shown = [a for a in areas(workspace, "SEQUENCE_EDITOR") if a.spaces[0].view_type != "PREVIEW"]
+    return max(shown, key=lambda area: area.width)
+
+
+def arrange(workspace: Any) -> None:
+    """A 3D View, looking at the face from the front, where the template has a file browser."""
+    for area in areas(workspace, "FILE_BROWSER")[:1]:
+        area.type = "VIEW_3D"
+    for area in areas(workspace, "VIEW_3D"):
+        space = area.spaces[0]
+        space.shading.type = "SOLID"
+        space.shading.color_type = "TEXTURE"
+        space.region_3d.view_perspective = "ORTHO"
+        space.region_3d.view_rotation = (0.5**0.5, 0.5**0.5, 0, 0)
+        space.region_3d.view_distance = 2.6
+
+
+def play() -> Iterator[float]:
+    """The whole visit. Each yield gives the window back to Blender for so many seconds."""
+    pictures = []
+    bpy.ops.extensions.package_install_files(filepath=ARCHIVE, repo="user_default", enable_on_install=True)
+    preferences = bpy.context.preferences
+    preferences.addons[PACKAGE].preferences.engine_python = ENGINE_PYTHON
+    preferences.view.show_splash = False
+    demo = runpy.run_path(str(Path(__file__).with_name("demo.py")))
+    scene = demo["build_scene"](bpy, Path(WORK) / "parlando.blend")
+    yield SETTLE
+    window = bpy.context.window_manager.windows[0]
+    workspace = bpy.data.workspaces["Video Editing"]
+    window.workspace = workspace
+    yield SETTLE
+    arrange(workspace)
+    sequencer = timeline(workspace)
+    yield SETTLE
+    show_tab(sequencer)
+    yield SETTLE
+    show_tab(sequencer)
+    for region in sequencer.regions:
+        if region.type == "WINDOW":
+            with bpy.context.temp_override(window=window, area=sequencer, region=region):
+                bpy.ops.sequencer.view_all()
+    yield SETTLE
+    pictures.append(picture("before.png"))
+
+    state = bpy.context.window_manager.parlando
+    with bpy.context.temp_override(window=window, area=sequencer):
+        bpy.ops.parlando.generate("INVOKE_DEFAULT")
+    beats, longest, last = 0, 0.0, time.monotonic()
+    while state.status != "IDLE":
+        yield 0.1
+        now = time.monotonic()
+        beats, longest, last = beats + 1, max(longest, now - last), now
+        if len(pictures) == 1 and state.progress > 0.4:
+            pictures.append(picture("during.png"))
+            last = time.monotonic()
+    if state.outcome != "DONE":
+        raise RuntimeError(state.message)
+    message = state.message
+
+    with bpy.context.temp_override(window=window, area=sequencer):
+        bpy.ops.parlando.add_landmarks()
+    scene.frame_set(MOUTH_OPEN_FRAME)
+    for area in areas(workspace, "VIEW_3D"):
+        show_tab(area)
+        for region in area.regions:
+            if region.type == "WINDOW":
+                with bpy.context.temp_override(window=window, area=area, region=region):
+                    bpy.ops.view3d.view_all()
+    yield 2 * SETTLE
+    show_tab(sequencer)
+    yield SETTLE
+    pictures.append(picture("after.png"))
+    finish(
+        pictures=pictures,
+        message=f"{message} The window never stood still for more than {longest:.2f} s.",
+        blender=bpy.app.version_string,
+    )
+
+
+def finish(**result: Any) -> None:
+    """Say how it went, and end."""
+    (Path(WORK) / "result.json").write_text(json.dumps(result))
+    bpy.ops.wm.quit_blender()
+
+
+def drive(visit: Iterator[float]) -> float | None:
+    """The timer: one part of the visit after the other."""
+    try:
+        return next(visit, None)
+    except Exception as problem:
+        # Reported, never passed on: a timer's exception would leave the window open for ever.
+        traceback.print_exc()
+        finish(error=f"{type(problem).__name__}: {problem}")
+        return None
+
+
+VISIT = play()
+bpy.app.timers.register(lambda: drive(VISIT), first_interval=2.0, persistent=True)
