@@ -1,0 +1,166 @@
+"""The eyes: lids that come down over an eyeball which keeps its shape.
+
+Three layers. The eyeball moves rigidly with the head. The upper and the lower lid are flaps of skin over it, each read from
+a texture that goes on as lid where the source picture shows the eye, and cut where they meet.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.render.field import Grid, interpolation, invert, upsample
+from engine.render.fill import pull_push, smoothstep
+from engine.render.flow import Flow
+from engine.render.patch import Box, Cut, around, cover, curve, feather, mix, sample, share
+from engine.render.pose import Pose
+
+Array = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+CLOSED = 0.25  # of the source's opening: what a mesh still measures between lids that are shut
+
+
+MIDDLE = [3, 5]  # the landmarks between the corners, as places in a contour
+
+
+class Side(NamedTuple):
+    """One eye's points: mesh contours from corner to corner, and the landmarks on them."""
+
+    upper: list[int]
+    lower: list[int]
+    upper_points: tuple[int, ...]
+    lower_points: tuple[int, ...]
+
+
+SIDES = (
+    Side([33, 246, 161, 160, 159, 158, 157, 173, 133], [33, 7, 163, 144, 145, 153, 154, 155, 133],
+         (36, 37, 38, 39), (36, 41, 40, 39)),
+    Side([362, 398, 384, 385, 386, 387, 388, 466, 263], [362, 382, 381, 380, 374, 373, 390, 249, 263],
+         (42, 43, 44, 45), (42, 47, 46, 45)),
+)
+
+
+def along(contour: Array, points: Array) -> Array:
+    """(N, 4): weights that carry values at four landmarks (4, 2) to the contour (N, 2) they lie on."""
+    span = contour[-1] - contour[0]
+    at, knots = contour @ span, points @ span
+    return np.stack([np.interp(at, knots, row) for row in np.eye(len(points))], axis=-1)
+
+
+class Eye:
+    """One eye of one portrait. `draw` puts it into a warped frame."""
+
+    def __init__(self, rgb: Bytes, landmarks: Array, mesh: Array, flow: Flow, side: Side) -> None:
+        self.side = side
+        self.unit = unit = flow.shape.frame.unit
+        self.upper, self.lower = mesh[side.upper, :2], mesh[side.lower, :2]
+        self.width = float(np.linalg.norm(self.upper[-1] - self.upper[0]))
+        self.depth = float(mesh[side.upper + side.lower, 2].mean())
+        self.spread = (
+            along(self.upper, landmarks[list(side.upper_points), :2]),
+            along(self.lower, landmarks[list(side.lower_points), :2]),
+        )
+        self.bases = flow.basis(self.upper, False), flow.basis(self.lower, False)
+        cut = Cut.between(self.upper, self.lower)
+        self.opening = np.maximum((self.lower - self.upper) @ cut.below, 0.0)
+        at = (self.upper - self.upper[0]) @ cut.along
+        pairs = (landmarks[list(side.upper_points[1:3]), :2] - self.upper[0]) @ cut.along
+        self.pairs = np.stack([np.interp(at, pairs, row) for row in np.eye(2)], axis=-1)
+        contour = np.concatenate([self.upper, self.lower])
+        self.source_box = around(contour, 0.3 * unit, (0, 0, rgb.shape[1], rgb.shape[0]))
+        self.grid = Grid.over(*self.source_box, step=max(0.75, unit / 60))
+        nodes = self.grid.nodes()
+        flat = nodes.reshape(-1, 2).astype(np.float64)
+        self.field = flow.basis(nodes, False)
+        radius = np.full(len(self.upper), 0.3 * unit)
+        self.lids = (
+            interpolation(self.upper, radius, flat, 0.02).astype(np.float32),
+            interpolation(self.lower, radius, flat, 0.02).astype(np.float32),
+        )
+        self._prepare(rgb)
+
+    def _prepare(self, rgb: Bytes) -> None:
+        """Three textures: the upper lid, the lower lid, the eyeball, each continued where the others are."""
+        x0, y0, x1, y1 = self.source_box
+        self.corner = (x0, y0)
+        texture = np.ascontiguousarray(rgb[y0:y1, x0:x1])
+        nodes = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), axis=-1).astype(np.float32)
+        below, beyond = Cut.between(self.upper, self.lower).sides(nodes)
+        outline = np.concatenate([curve(self.upper, 33), curve(self.lower, 33)[::-1]])
+        hole = cover(outline, self.source_box, 0)
+        between = beyond <= 0
+        skin = hole < 0.3
+        reach = max(1, round(0.012 * self.unit))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+        ball = cv2.erode(hole, kernel) > 0.9
+
+        def continued(known: NDArray[np.bool_]) -> Bytes:
+            filled = pull_push(texture.astype(np.float32), known.astype(np.float32))
+            return np.where(known[..., None], texture, np.clip(np.round(filled), 0, 255).astype(np.uint8))
+
+        self.upper_lid = continued(skin & ((below < 0) | ~between))
+        self.lower_lid = continued(skin & ((below > 0) | ~between))
+        self.ball = continued(ball) if ball.any() else texture
+
+    def contours(self, coefficients: Array, pose: Pose) -> tuple[Array, Array, Array]:
+        """Target contours of the lids (9, 2) px each, and how far they are open (9,), 1 as in the source."""
+        residual = coefficients[4:].astype(np.float64)
+        head = pose.matrix[:, :2]
+        upper = self.upper + self.bases[0][:, :4] @ coefficients[:4] + self.spread[0] @ residual[list(self.side.upper_points)]
+        lower = self.lower + self.bases[1][:, :4] @ coefficients[:4] + self.spread[1] @ residual[list(self.side.lower_points)]
+        gap_source = (self.lower - self.upper) @ head.T
+        below = np.array([-head[1, 0], head[0, 0]]) / np.linalg.norm(head[:, 0])
+        full = gap_source @ below
+        gap = (lower - upper) @ below
+        ratio = gap[MIDDLE] / np.maximum(full[MIDDLE], 0.02 * self.width)
+        ratio = self.pairs @ np.where(ratio < 1, np.maximum(ratio - CLOSED, 0) / (1 - CLOSED), ratio)
+        return upper + np.outer(gap - ratio * np.maximum(full, 0), below), lower, ratio
+
+    def draw(self, frame: Array, coefficients: Array, pose: Pose, limits: Box, source: Bytes) -> None:
+        """Draw into `frame` (h, w, 3) float 0 … 255, the target's `limits`."""
+        upper, lower, _ = self.contours(coefficients, pose)
+        here = self.upper + self.bases[0] @ coefficients, self.lower + self.bases[1] @ coefficients
+        moves = (upper - here[0]), (lower - here[1])
+        change = max(float(np.linalg.norm(move, axis=1).max()) for move in moves) / self.width
+        parted = float(smoothstep(np.array(change / 0.05)))
+        box = around(np.concatenate([upper, lower, *here]), 0.26 * self.unit, limits)
+        x0, y0, x1, y1 = box
+        width, height = x1 - x0, y1 - y0
+        if parted == 0.0 or min(width, height) < 4:
+            return
+        step = max(1, round(self.unit / 60))
+        targets = Grid.of_pixels(x0, y0, width, height, step).nodes()
+        shape = (self.grid.rows, self.grid.columns, 2)
+        head = self.field @ coefficients
+        above, under = (
+            invert((head + lid @ move.astype(np.float32)).reshape(shape), self.grid, targets)
+            for lid, move in zip(self.lids, moves, strict=True)
+        )
+        below, beyond = (upsample(values, step, width, height) for values in Cut.between(upper, lower).sides(targets))
+        top = share(below, beyond, 0.6)
+        above, under = upsample(above, step, width, height), upsample(under, step, width, height)
+        plain = sample(source, mix(under, above, top)).astype(np.float32)
+        eye = mix(
+            sample(self.lower_lid, under, self.corner).astype(np.float32),
+            sample(self.upper_lid, above, self.corner).astype(np.float32),
+            top,
+        )
+        outline = np.concatenate([curve(upper, 33), curve(lower, 33)[::-1]])
+        hole = cover(outline, box, 0.005 * self.unit)
+        eye = mix(eye, self._ball(box, coefficients, pose), hole)
+        eye = plain + (eye - plain) * parted
+        view = frame[y0 - limits[1] : y1 - limits[1], x0 - limits[0] : x1 - limits[0]]
+        view[:] = mix(view, eye, feather(width, height, max(2, round(0.08 * self.unit))))
+
+    def _ball(self, box: Box, coefficients: Array, pose: Pose) -> Array:
+        """The eyeball moved with the head and the eye's corners, (h, w, 3)."""
+        corners = [self.side.upper_points[0], self.side.upper_points[-1]]
+        shift = pose.shift + pose.matrix[:, 2] * self.depth + coefficients[4:][corners].mean(0)
+        back = np.linalg.inv(pose.matrix[:, :2])
+        offset = back @ (np.array(box[:2]) - shift) - self.corner
+        matrix = np.concatenate([back, offset[:, None]], axis=1)
+        size = (box[2] - box[0], box[3] - box[1])
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(self.ball, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)

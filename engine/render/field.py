@@ -1,0 +1,77 @@
+"""A smooth displacement of the plane, linear in a few coefficients, on a coarse grid; and its inverse.
+
+Everything that depends on the portrait alone is a matrix made once; a frame multiplies it by a handful of numbers.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Nodes at (x0 + j·step, y0 + i·step) px for i < rows, j < columns."""
+
+    x0: float
+    y0: float
+    step: float
+    rows: int
+    columns: int
+
+    @staticmethod
+    def over(x0: float, y0: float, x1: float, y1: float, step: float) -> "Grid":
+        """The grid that covers a box in px."""
+        return Grid(x0, y0, step, int(np.ceil((y1 - y0) / step)) + 1, int(np.ceil((x1 - x0) / step)) + 1)
+
+    @staticmethod
+    def of_pixels(x0: int, y0: int, width: int, height: int, step: int) -> "Grid":
+        """The grid whose values `upsample` brings to each pixel of a box: one node in the middle of step × step px."""
+        half = (step - 1) / 2
+        return Grid(x0 + half, y0 + half, step, -(-height // step) + 1, -(-width // step) + 1)
+
+    def nodes(self) -> Array:
+        """(rows, columns, 2) px."""
+        x = self.x0 + self.step * np.arange(self.columns, dtype=np.float32)
+        y = self.y0 + self.step * np.arange(self.rows, dtype=np.float32)
+        return np.stack(np.meshgrid(x, y), axis=-1).astype(np.float32)
+
+
+def upsample(values: Array, step: int, width: int, height: int) -> Array:
+    """Values on a `Grid.of_pixels` (rows, columns[, C]) brought to its pixels (height, width[, C])."""
+    size = (values.shape[1] * step, values.shape[0] * step)
+    return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
+
+
+def bump(distance: Array) -> Array:
+    """Wendland's kernel of the distance over its radius: 1 at 0, 0 from 1 on, twice smooth."""
+    t = np.maximum(1.0 - distance, 0.0)
+    return t**4 * (4.0 * distance + 1.0)
+
+
+def interpolation(centres: Array, radii: Array, points: Array, ridge: float = 1e-3) -> Array:
+    """(N, K): weights that carry values at `centres` (K, 2) to `points` (N, 2), smoothly, each within its radius (K,)."""
+
+    def kernel(at: Array) -> Array:
+        return bump(np.linalg.norm(at[:, None] - centres[None], axis=-1) / radii)
+
+    own = kernel(centres) + ridge * np.eye(len(centres))
+    return np.linalg.solve(own.T, kernel(points).T).T
+
+
+def invert(displacement: Array, grid: Grid, targets: Array, start: Array | None = None, rounds: int = 12) -> Array:
+    """Where the points that arrive at `targets` (h, w, 2) px come from, for `displacement` on `grid`. (h, w, 2) px.
+
+    Damped fixed point: converges wherever the displacement does not fold, stays bounded where it does.
+    """
+    offset = np.array([grid.x0, grid.y0], np.float32)
+    scale = np.float32(1.0 / grid.step)
+    at = targets.copy() if start is None else start.copy()
+    for _ in range(rounds):
+        where = (at - offset) * scale
+        moved = cv2.remap(displacement, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        at -= np.float32(0.75) * (at + moved - targets)
+    return at

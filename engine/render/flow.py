@@ -1,0 +1,54 @@
+"""The displacement of every point of the head, as a matrix times 4 + 68 coefficients.
+
+Four columns carry the rigid motion, with depth, weighted by how much a point follows the head; 68 carry what each landmark
+does beyond it, smoothly and only nearby. There are two such fields: one that does not know the lower lip and one that does
+not know the upper, so that the lips part along a cut. Lids are moved on top of this, in `eyes.py`.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.render.field import interpolation
+from engine.render.head import Shape
+from engine.render.pose import Pose
+
+Array = NDArray[np.float32]
+
+LIDS = (37, 38, 40, 41, 43, 44, 46, 47)
+UPPER_LIP = (49, 50, 51, 52, 53, 61, 62, 63)
+LOWER_LIP = (55, 56, 57, 58, 59, 65, 66, 67)
+RADII = {range(0, 17): 0.95, range(17, 27): 0.55, range(27, 36): 0.6, range(36, 48): 0.5, range(48, 68): 0.8}
+
+
+class Flow:
+    """`basis(points) @ coefficients(...)` is the displacement of source points, in px."""
+
+    def __init__(self, landmarks: Array, shape: Shape) -> None:
+        self.landmarks = landmarks
+        self.shape = shape
+        self.radii = np.zeros(68)
+        for indices, radius in RADII.items():
+            self.radii[list(indices)] = radius * shape.frame.unit
+
+    def basis(self, points: Array, lower: bool) -> Array:
+        """(N, 72) float32 at source points (N, 2) px; `lower`: as the lower lip's side of the face moves."""
+        away = UPPER_LIP if lower else LOWER_LIP
+        used = [k for k in range(68) if k not in LIDS and k not in away]
+        points = points.reshape(-1, 2).astype(np.float64)
+        follow = self.shape.follow(points)[:, None]
+        matrix = np.zeros((len(points), 72))
+        matrix[:, :2] = (points - self.shape.frame.origin) * follow
+        matrix[:, 2:3] = self.shape.depth(points)[:, None] * follow
+        matrix[:, 3:4] = follow
+        weights = [
+            interpolation(self.landmarks[used, :2], self.radii[used], part)
+            for part in np.array_split(points, len(points) // 2000 + 1)
+        ]
+        matrix[:, [4 + k for k in used]] = np.concatenate(weights) * follow
+        return matrix.astype(np.float32)
+
+    def coefficients(self, pose: Pose, residual: Array) -> Array:
+        """(72, 2) float32 from the head's motion and the landmarks' residual (68, 2) px."""
+        turn = pose.matrix[:, :2] - np.eye(2)
+        shift = pose.shift + turn @ self.shape.frame.origin
+        return np.concatenate([turn.T, pose.matrix[:, 2:].T, shift[None], residual]).astype(np.float32)

@@ -1,0 +1,124 @@
+"""The mouth's surroundings: two lips that part along a cut, with the mouth's interior between them.
+
+The upper lip is read from a texture that goes on upward-lip-coloured below its edge, the lower lip likewise, so that
+neither teeth nor the other lip are ever dragged along. What is between the lips comes from `mouth.py`.
+"""
+
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.render.field import Grid, invert, upsample
+from engine.render.fill import pull_push, smoothstep
+from engine.render.flow import Flow
+from engine.render.patch import Box, Cut, around, cover, curve, feather, mix, sample, share
+
+Array = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+UPPER_EDGE = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]  # mesh points of the inner lips, corner to corner
+LOWER_EDGE = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
+OUTER = range(48, 60)
+MOUTH = range(48, 68)
+
+
+class Interior(Protocol):
+    """What `mouth.py` gives: the inside of the mouth as (h, w, 4) colour and coverage for a box of the target frame."""
+
+    fingerprint: str
+
+    def layer(self, landmarks: Array, box: Box) -> Array: ...
+
+
+class Lips:
+    """One portrait's lips. `draw` puts them into a warped frame."""
+
+    def __init__(self, rgb: Bytes, landmarks: Array, mesh: Array, flow: Flow, interior: Interior) -> None:
+        self.interior = interior
+        self.landmarks = landmarks
+        self.flow = flow
+        self.unit = unit = flow.shape.frame.unit
+        self.upper_edge, self.lower_edge = mesh[UPPER_EDGE, :2], mesh[LOWER_EDGE, :2]
+        self.bases = flow.basis(self.upper_edge, False), flow.basis(self.lower_edge, True)
+        height, width = rgb.shape[:2]
+        outer = landmarks[MOUTH, :2]
+        source = around(outer, 0.45 * unit, (0, 0, width, height))
+        self.grid = Grid.over(*source, step=max(1.0, unit / 40))
+        nodes = self.grid.nodes()
+        self.fields = flow.basis(nodes, False), flow.basis(nodes, True)
+        self.gap = float(np.linalg.norm(self.lower_edge - self.upper_edge, axis=1).max())
+        self.opened = float(smoothstep((self.gap / unit - 0.015) / 0.03))
+        self._prepare(rgb, source)
+
+    def _prepare(self, rgb: Bytes, box: Box) -> None:
+        """The two lips' textures: each keeps its own side of the picture and is continued over the other's."""
+        x0, y0, x1, y1 = box
+        self.corner = (x0, y0)
+        self.texture = np.ascontiguousarray(rgb[y0:y1, x0:x1])
+        nodes = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), axis=-1).astype(np.float32)
+        below, beyond = Cut.between(self.upper_edge, self.lower_edge).sides(nodes)
+        hole = cover(np.concatenate([curve(self.upper_edge, 41), curve(self.lower_edge, 41)[::-1]]), box, 0)
+        reach = round(0.02 * self.unit * self.opened)
+        if reach:
+            hole = cv2.dilate(hole, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
+        hole *= self.opened
+        between = beyond <= 0
+        self.upper = self._continued(((below < 0) | ~between) & (hole < 0.02))
+        self.lower = self._continued(((below > 0) | ~between) & (hole < 0.02))
+
+    def _continued(self, known: NDArray[np.bool_]) -> Bytes:
+        filled = pull_push(self.texture.astype(np.float32), known.astype(np.float32))
+        return np.where(known[..., None], self.texture, np.clip(np.round(filled), 0, 255).astype(np.uint8))
+
+    def edges(self, coefficients: Array) -> tuple[Array, Array]:
+        """The inner lips' upper and lower contour (11, 2) px in the target; where they would cross, they meet."""
+        upper = self.upper_edge + self.bases[0] @ coefficients
+        lower = self.lower_edge + self.bases[1] @ coefficients
+        cut = Cut.between(upper, lower)
+        crossed = np.minimum((lower - upper) @ cut.below, 0.0)[:, None] * cut.below
+        return upper + crossed / 2, lower - crossed / 2
+
+    def draw(self, frame: Array, landmarks: Array, coefficients: Array, limits: Box, source: Bytes) -> None:
+        """Draw into `frame` (h, w, 3) float 0 … 255, the target's `limits`; `landmarks` (68, 3) px of the target."""
+        upper, lower = self.edges(coefficients)
+        change = float(np.linalg.norm(coefficients[4:][list(MOUTH)], axis=1).max()) / self.unit
+        parted = float(smoothstep(np.array(change / 0.02)))
+        box = around(np.concatenate([landmarks[MOUTH, :2], upper, lower]), 0.3 * self.unit, limits)
+        x0, y0, x1, y1 = box
+        width, height = x1 - x0, y1 - y0
+        if parted == 0.0 or min(width, height) < 4:
+            return
+        step = max(1, round(self.unit / 45))
+        targets = Grid.of_pixels(x0, y0, width, height, step).nodes()
+        shape = (self.grid.rows, self.grid.columns, 2)
+        above, under = (
+            invert((field @ coefficients).reshape(shape), self.grid, targets) for field in self.fields
+        )
+        cut = Cut.between(upper, lower)
+        below, beyond = (upsample(values, step, width, height) for values in cut.sides(targets))
+        top = share(below, beyond, 0.6)
+        above, under = upsample(above, step, width, height), upsample(under, step, width, height)
+        plain = sample(source, mix(under, above, top)).astype(np.float32)
+        lips = mix(
+            sample(self.lower, under, self.corner).astype(np.float32),
+            sample(self.upper, above, self.corner).astype(np.float32),
+            top,
+        )
+        lips = self._seam(lips, upper, lower, cut, below, beyond)
+        inside = self.interior.layer(landmarks.astype(np.float32), box)
+        lips = mix(lips, inside[..., :3] * 255.0, inside[..., 3])
+        lips = plain + (lips - plain) * parted
+        view = frame[y0 - limits[1] : y1 - limits[1], x0 - limits[0] : x1 - limits[0]]
+        view[:] = mix(view, lips, feather(width, height, max(2, round(0.12 * self.unit))))
+
+    def _seam(self, lips: Array, upper: Array, lower: Array, cut: Cut, below: Array, beyond: Array) -> Array:
+        """The dark line where lips meet, for a portrait whose own lips are apart and so has no such line to move."""
+        if not self.opened:
+            return lips
+        gap = float(np.linalg.norm(lower - upper, axis=1).max()) / self.unit
+        strength = 0.5 * self.opened * float(1.0 - smoothstep(np.array(gap / 0.05)))
+        width = max(0.7, 0.014 * self.unit)
+        line = np.exp(-((below / width) ** 2)) * np.maximum(1.0 - beyond / (2 * width), 0.0)
+        return lips * (1.0 - strength * line)[..., None]

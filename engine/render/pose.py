@@ -1,0 +1,100 @@
+"""From 68 landmarks: the head's rigid motion since the source picture, and what is left after it.
+
+The rigid motion is fitted on points that speech does not move. What is left is kept within what a face can do, so that a
+landmark dragged far by an animator pulls its neighbours along instead of folding the picture.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import InputError
+
+Array = NDArray[np.float32]
+
+RIGID = np.array([36, 39, 42, 45, 27, 28, 29, 30, 31, 33, 35, 0, 1, 15, 16])
+CONTOURS = (
+    [list(range(17)), list(range(17, 22)), list(range(22, 27)), list(range(27, 31)), list(range(31, 36))]
+    + [[36, 37, 38, 39], [36, 41, 40, 39], [42, 43, 44, 45], [42, 47, 46, 45]]
+    + [[48, 49, 50, 51, 52, 53, 54], [48, 59, 58, 57, 56, 55, 54], [60, 61, 62, 63, 64], [60, 67, 66, 65, 64]]
+)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where the head went: a source point (x, y, z) px goes to `matrix` (2, 3) times it plus `shift` (2,) px."""
+
+    matrix: Array
+    shift: Array
+
+    def apply(self, points: Array) -> Array:
+        """Source points (..., 3) px to target (..., 2) px."""
+        return points @ self.matrix.T + self.shift
+
+
+def checked(landmarks: Array) -> Array:
+    """The 68 points as float64 (68, 3), or an InputError that says what is wrong with the frame's landmarks."""
+    points = np.asarray(landmarks, np.float64)
+    if points.shape != (68, 3):
+        raise InputError(f"A frame needs 68 landmarks with x, y and z, but these have the shape {points.shape}.")
+    bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    if len(bad):
+        raise InputError(
+            f"Landmark {bad[0]} of this frame has no finite position: delete its broken keys or generate again."
+        )
+    return points
+
+
+def fit(source: Array, target: Array) -> Pose:
+    """Rotation, uniform scale and translation that best take `source` to `target` (68, 3), seen from the front.
+
+    Reweighted so that one displaced landmark does not turn the head. Identical landmarks give exactly the identity.
+    """
+    a, b = source[RIGID].astype(np.float64), target[RIGID].astype(np.float64)
+    tolerance = 0.03 * np.linalg.norm(source[45] - source[36])
+    weight = np.ones(len(RIGID))
+    matrix, shift = np.eye(3), np.zeros(3)
+    if np.array_equal(a, b):
+        return Pose(matrix[:2], shift[:2])
+    for _ in range(6):
+        share = weight / weight.sum()
+        mean_a, mean_b = share @ a, share @ b
+        da, db = a - mean_a, b - mean_b
+        u, spread, vt = np.linalg.svd((db * share[:, None]).T @ da)
+        flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+        scale = (spread * flip).sum() / max((share @ (da**2)).sum(), 1e-9)
+        matrix = np.clip(scale, 0.4, 2.5) * (u * flip) @ vt
+        shift = mean_b - matrix @ mean_a
+        error = np.linalg.norm((a @ matrix.T + shift - b)[:, :2], axis=1)
+        weight = 1.0 / (1.0 + (error / tolerance) ** 2)
+    return Pose(matrix[:2], shift[:2])
+
+
+def neighbours() -> Array:
+    """(68, 68) rows: the mean of a landmark's neighbours along its contour."""
+    table = np.zeros((68, 68))
+    for contour in CONTOURS:
+        for i, k in enumerate(contour):
+            for j in (i - 1, i + 1):
+                if 0 <= j < len(contour):
+                    table[k, contour[j]] = 1.0
+    return table / table.sum(axis=1, keepdims=True)
+
+
+NEIGHBOURS = neighbours()
+
+
+def _held(vectors: Array, free: float) -> Array:
+    """Vectors (N, 2) untouched up to length `free`, longer ones pressed smoothly below twice that."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    over = np.maximum(length - free, 0.0)
+    return vectors * np.where(over > 0, (free + free * np.tanh(over / free)) / np.maximum(length, 1e-9), 1.0)
+
+
+def residual(source: Array, target: Array, pose: Pose, unit: float) -> Array:
+    """What the landmarks (68, 2) px do beyond the head's motion. `unit`: distance of the outer eye corners in px."""
+    left = target[:, :2] - pose.apply(source)
+    left = _held(left, 0.7 * unit)
+    around = NEIGHBOURS @ left
+    return around + _held(left - around, 0.12 * unit)
