@@ -2,8 +2,8 @@
 
     python -m benchmarks.dub [--seconds 10 120] [--size 512] [--runs 1]
 
-Times include the engine's start; `ms_more` is what one more frame costs, from the shortest to the longest clip. Memory is
-the process's largest resident set. Prints a table and, as the last line, one JSON object. Measures no quality.
+Times include the engine's start; `ms_more` is what one more frame costs, between the shortest and the longest clip.
+Memory is the largest resident set. Prints a table and, as the last line, one JSON object. Measures no quality.
 """
 
 import argparse
