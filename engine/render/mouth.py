@@ -12,7 +12,7 @@ Everything runs on the CPU, whatever the device: a mouth is small.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -35,12 +35,15 @@ CHIN = [7, 8, 9]
 UPPER_LIP, LOWER_LIP = [60, 61, 62, 63, 64], [60, 67, 66, 65, 64]
 
 EYES_MM = 89.5  # between the outer eye corners, mean of men and women (Farkas)
-SHOW_MM = 2.4  # upper incisors below the resting upper lip's edge
-NOSE_TO_EDGE_MM = 24.0  # base of the nose to the upper incisal edge
+SHOW_MM = 2.8  # upper incisors below the resting upper lip's edge
+NOSE_TO_EDGE_MM = 27.5  # base of the nose to the upper incisal edge, as smiling portraits measure it
 LIP_MM = 9.0  # thickness of the lip in front of the teeth
 OVERBITE_MM = 1.2  # lower edge above the upper edge, jaw at rest
+TONGUE_WITH_JAW = np.array([0.7, 0.6, 0.6], np.float32)  # its body hangs behind a dropping jaw
+LIT = 1.35  # a fully lit tooth against the mean of a smile's bright part, which the tint tells
+OWN_LIGHT = 0.92  # how lit teeth in an open smile are, next to the full light the layers are kept in
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
-CAVITY = np.array([0.045, 0.016, 0.014], np.float32)  # times the tooth colour
+CAVITY = np.array([0.018, 0.0075, 0.007], np.float32)  # times the tooth colour
 
 
 def to_linear(rgb: Array) -> Array:
@@ -237,6 +240,75 @@ def measure_blur(rgb: NDArray[np.uint8], landmarks: Array) -> float:
     return float(np.clip(1.5 * ratio / np.sqrt(1.0 - ratio**2), 0.5, 4.0))
 
 
+@dataclass(frozen=True)
+class Teeth:
+    """Upper teeth a portrait shows. `edge`: mm from the head's guess of the incisal edge down to the real one.
+    `columns`, `bottom`: where they end, mm right and down of the guess. `color`: linear RGB of a lit tooth (3,)."""
+
+    edge: float
+    columns: Array
+    bottom: Array
+    color: Array
+
+
+def find_teeth(rgb: NDArray[np.uint8], landmarks: Array, head: Head) -> Teeth | None:
+    """The portrait's own upper teeth, or None when its lips are closed or what is between them is not teeth."""
+    if lip_gap(landmarks) < max(3.0, 2.2 * head.px):
+        return None
+    grain = 4.0  # samples per mm
+    u = np.arange(-26.0, 26.0, 1.0 / grain, dtype=np.float32)
+    v = np.arange(-16.0, 20.0, 1.0 / grain, dtype=np.float32)
+    roll = head.roll[:2, :2]
+    plane = (np.stack(np.meshgrid(u, v), axis=-1) @ roll.T * head.px + head.edge[:2]).astype(np.float32)
+    picture = to_linear(cv2.remap(rgb, plane, None, cv2.INTER_LINEAR).astype(np.float32) / 255.0)
+    inside = np.zeros(picture.shape[:2], np.uint8)
+    upper, lower = inner_lips(landmarks)
+    outline = (np.concatenate([upper, lower[::-1]]) - head.edge[:2]) @ roll / head.px
+    cv2.fillPoly(inside, [np.round((outline - [u[0], v[0]]) * grain).astype(np.int32)], 1)
+    margin = int(round(grain * min(0.8, 0.15 * lip_gap(landmarks) / head.px)))
+    inside = cv2.erode(inside, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)) > 0
+    front = inside & (np.abs(u)[None] < 10.0)
+    if front.sum() < 30:
+        return None
+    light = picture @ LUMINANCE
+    bright = front & (light >= np.percentile(light[front], 60))
+    color = np.median(picture[bright], axis=0)
+    skin, _ = measure_light(rgb, landmarks)
+    warmth = np.log(np.maximum(picture[..., 0], 2e-3) / np.maximum(picture[..., 1], 2e-3))
+    warm = float(np.log(color[0] / max(color[1], 2e-3)))
+    if color @ LUMINANCE < 0.55 * (skin @ LUMINANCE) or warm > np.log(skin[0] / max(skin[1], 2e-3)) - 0.15:
+        return None
+    tooth = (light > 0.45 * (color @ LUMINANCE)) & (warmth < warm + 0.35)
+    if (tooth & front).sum() < 0.4 * front.sum():
+        return None
+    # Down the middle the first valley of light after a band of teeth is where the upper ones end.
+    middle = inside & (np.abs(u)[None] < 6.0)
+    count = middle.sum(1)
+    rows = np.flatnonzero(count >= 0.5 * count.max())
+    profile = (light * middle).sum(1)[rows] / count[rows]
+    profile = cv2.GaussianBlur(profile.astype(np.float32)[:, None], (1, 5), 0)[:, 0] / (color @ LUMINANCE)
+    end = float(v[rows[-1]]) + 0.5 * margin / grain
+    found = False
+    for i in range(int(2.0 * grain), len(rows)):
+        before = profile[: i + 1].max()
+        after = profile[i : i + int(3.0 * grain)].max()
+        lowest = profile[i] == profile[max(0, i - int(grain)) : i + int(grain) + 1].min()
+        if (lowest and profile[i] < 0.86 * min(before, after)) or profile[i] < 0.40 * before:
+            end, found = float(v[rows[i]]), True
+            break
+    end = min(end, float(v[rows[0]]) + 11.0)
+    bottom = np.full(len(u), end, np.float32)
+    for j in np.flatnonzero(inside.any(0)):
+        span = np.flatnonzero(inside[:, j])
+        if not found:
+            bottom[j] = v[span[-1]] + 0.5 * margin / grain
+            continue
+        near = span[np.abs(v[span] - end + 0.0022 * u[j] ** 2) < 1.5]
+        bottom[j] = v[near[np.argmin(light[near, j])]] if len(near) else v[span[-1]]
+    bottom = cv2.blur(cv2.medianBlur(bottom[None], 5), (5, 1))[0]
+    return Teeth(end + (0.0 if found else 0.3), u, bottom, (color / OWN_LIGHT).astype(np.float32))
+
+
 def _ease(x: Array | float, low: float, high: float) -> Array:
     t = np.clip((np.asarray(x, np.float32) - low) / (high - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
@@ -258,11 +330,18 @@ class MouthInterior:
         part of the renderer's seam and change nothing here."""
         self.source = np.asarray(source_landmarks, np.float32)
         self.head = measure_head(self.source)
-        skin, white = measure_light(picture_rgb, self.source)
-        self.tooth = tooth_color(skin, white)
         self.blur = measure_blur(picture_rgb, self.source)
         self.super = 2 if self.head.px < 4.0 else 1
+        own = find_teeth(picture_rgb, self.source, self.head)
+        if own is not None:
+            self.head = replace(self.head, edge=self.head.edge + self.head.axes[:, 1] * own.edge * self.head.px)
+            self.tooth = own.color
+        else:
+            self.tooth = LIT * tooth_color(*measure_light(picture_rgb, self.source))
+        self.own_teeth = own is not None
         self._draw()
+        if own is not None:
+            self._wear(picture_rgb, own)
         self.fingerprint = self._hash()
 
     def _draw(self) -> None:
@@ -270,7 +349,7 @@ class MouthInterior:
         samples = 2.2 * scale
         turned = self.head.roll.T @ self.head.axes
         self._turned = turned.astype(np.float32)
-        sigma = np.sqrt(max(self.blur**2 - 0.3, 0.01)) * scale / self.head.px
+        sigma = np.sqrt(max(0.6 * self.blur**2 - 0.25, 0.01)) * scale / self.head.px
 
         def layer(surface: proxy.Surface, span: tuple[float, float, float, float], fade: float) -> proxy_raster.Layer:
             drawn = proxy_raster.draw(surface, turned, scale, span, fade=fade)
@@ -278,9 +357,44 @@ class MouthInterior:
             rgba = cv2.GaussianBlur(rgba, (0, 0), float(sigma))
             return proxy_raster.Layer(rgba, drawn.depth, drawn.origin, drawn.scale)
 
-        self.upper = layer(proxy.arch(True, samples), (-34.0, -18.0, 34.0, 8.0), 34.0)
-        self.lower = layer(proxy.arch(False, samples), (-34.0, -8.0, 34.0, 20.0), 30.0)
-        self.tongue = layer(proxy.tongue(samples), (-26.0, -12.0, 26.0, 20.0), 26.0)
+        self.upper = layer(proxy.arch(True, samples), (-34.0, -18.0, 34.0, 8.0), 20.0)
+        self.lower = layer(proxy.arch(False, samples), (-34.0, -8.0, 34.0, 20.0), 18.0)
+        self.tongue = layer(proxy.tongue(samples), (-26.0, -14.0, 26.0, 30.0), 34.0)
+
+    def _wear(self, rgb: NDArray[np.uint8], own: Teeth) -> None:
+        """Lays the portrait's own teeth over the upper layer and fits the proxy's light to them where it goes on."""
+        layer = self.upper
+        h, w = layer.rgba.shape[:2]
+        u = (np.arange(w, dtype=np.float32) - layer.origin[0]) / layer.scale
+        v = (np.arange(h, dtype=np.float32) - layer.origin[1]) / layer.scale
+        plane = np.stack(np.meshgrid(u, v), axis=-1) @ self.head.roll[:2, :2].T * self.head.px + self.head.edge[:2]
+        plane = plane.astype(np.float32)
+        lo = np.clip(np.floor(plane.min((0, 1))).astype(int) - 2, 0, None)
+        hi = np.ceil(plane.max((0, 1))).astype(int) + 3
+        crop = to_linear(rgb[lo[1] : hi[1], lo[0] : hi[0]].astype(np.float32) / 255.0)
+        pixels = cv2.remap(crop, plane - lo.astype(np.float32), None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        inside = np.zeros((h, w), np.uint8)
+        upper, lower = inner_lips(self.source)
+        outline = (np.concatenate([upper, lower[::-1]]) - self.head.edge[:2]) @ self.head.roll[:2, :2] / self.head.px
+        outline = outline * layer.scale + np.array(layer.origin)
+        cv2.fillPoly(inside, [np.round(outline * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
+        limit = np.interp(u, own.columns, own.bottom) - own.edge
+        inside[v[:, None] > limit[None]] = 0
+        away = cv2.distanceTransform(inside, cv2.DIST_L2, 5) / layer.scale
+        lip = 0.4 + 0.7 * self.blur / self.head.px  # what the lips' own edge has blurred into
+        weight = _ease(away, lip, lip + 0.9)
+        # At their biting edge the teeth end by themselves: there the weight need not.
+        shown = np.clip(pixels, 0.0, 1.0) / OWN_LIGHT
+        spread = 3.0 * layer.scale
+        told = cv2.GaussianBlur(shown * weight[..., None], (0, 0), spread)
+        drawn = cv2.GaussianBlur(layer.rgba[:, :, :3] * weight[..., None], (0, 0), spread)
+        gain = np.clip((told + 1e-4) / (drawn + 1e-4), 0.5, 1.6)
+        sure = cv2.GaussianBlur(weight, (0, 0), spread)[..., None]
+        gain = 1.0 + (gain - 1.0) * np.clip(sure / 0.02, 0.0, 1.0)
+        rgba = layer.rgba.copy()
+        rgba[:, :, :3] *= gain
+        rgba = rgba * (1.0 - weight[..., None]) + np.dstack([shown, np.ones_like(weight)]) * weight[..., None]
+        self.upper = replace(layer, rgba=rgba.astype(np.float32))
 
     def _hash(self) -> str:
         digest = hashlib.sha256(f"mouth {VERSION} proxy {proxy.VERSION}".encode())
@@ -324,10 +438,13 @@ class MouthInterior:
         jaw = self.jaw(landmarks, move)
         above = self._move(self.upper, move, np.zeros(3, np.float32), corner, size)
         below = self._move(self.lower, move, jaw, corner, size)
-        tongue = self._move(self.tongue, move, jaw, corner, size)
+        under = cv2.GaussianBlur(above[:, :, 3], (0, 0), max(0.5 * px * n, 0.3))
+        below[:, :, :3] *= (1.0 - 0.75 * under)[:, :, None]
+        tongue = self._move(self.tongue, move, jaw * TONGUE_WITH_JAW, corner, size)
 
+        reach = float(0.15 + 0.85 * _ease(jaw[1], 4.0, 18.0))
         color = np.broadcast_to(CAVITY * self.tooth, (size[1], size[0], 3))
-        for part, strength in ((tongue, 0.75), (below, 0.92), (above, 1.0)):
+        for part, strength in ((tongue, reach), (below, 0.95), (above, 1.0)):
             color = color * (1.0 - part[:, :, 3:]) + part[:, :, :3] * strength
         color = color * light[:, :, None]
         if n > 1:
@@ -362,10 +479,11 @@ class MouthInterior:
         y = (np.arange(size[1], dtype=np.float32) + 0.5) / n - 0.5
         middle = 0.5 * (left + right)
         side = np.abs((x[None] - middle[0]) * along[0] + (y[:, None] - middle[1]) * along[1]) / half
-        light = 1.0 - 0.62 * np.exp(-distance[0] / 1.5)
-        light *= 1.0 - 0.40 * np.exp(-distance[1] / 0.9)
-        light *= 1.0 - 0.85 * _ease(side, 0.45, 1.02)
-        return light * float(0.72 + 0.28 * _ease(gap / px, 1.0, 7.0))
+        light = 1.0 - 0.60 * np.exp(-distance[0] / 0.9)
+        light *= 1.0 - 0.40 * np.exp(-distance[1] / 0.6)
+        light *= 1.0 - 0.80 * _ease(side, 0.5, 1.0)
+        light *= 0.25 + 0.75 * _ease(distance[0] + distance[1], 0.0, 2.4)
+        return light * float(0.85 + 0.15 * _ease(gap / px, 1.0, 6.0))
 
     def _move(
         self, layer: proxy_raster.Layer, move: Similarity, jaw: Array, corner: Array, size: tuple[int, int]

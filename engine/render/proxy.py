@@ -60,7 +60,7 @@ OVERJET = 2.2  # the lower incisors' labial side behind the upper's
 SMILE_CURVE = 0.0022  # rise of the biting edges per mm² from the midline: about 0.8 mm at the canine
 
 ENAMEL = np.array([1.0, 1.0, 1.0])  # times the picture's own tooth colour
-CERVICAL = np.array([0.94, 0.87, 0.74])
+CERVICAL = np.array([0.96, 0.91, 0.81])
 EDGE = np.array([0.90, 0.93, 0.96])
 GUM = np.array([0.58, 0.25, 0.24])
 TONGUE = np.array([0.50, 0.215, 0.20])
@@ -163,7 +163,7 @@ def _crown(
     n = _normals(grid, axis)
     color = ENAMEL + (CERVICAL - ENAMEL) * _smooth(q, 0.45, 1.0)[..., None]
     color = color + (EDGE - ENAMEL) * (1.0 - _smooth(q, 0.02, 0.22))[..., None]
-    contact = 1.0 - 0.55 * _smooth(share, 0.72, 1.0)
+    contact = 1.0 - 0.75 * _smooth(share, 0.74, 1.02)
     light = 0.30 + 0.74 * _lit(n)
     shaded = color * (crown.tone * light * contact)[..., None] + (0.10 * contact * _gloss(n, 28.0))[..., None]
     return Surface(grid.reshape(-1, 3).astype(np.float32), shaded.reshape(-1, 3).astype(np.float32))
@@ -216,13 +216,13 @@ def tongue(density: float) -> Surface:
     a = np.linspace(0.0, 2.0 * np.pi, int(90 * density))[:, None]
     r = np.linspace(0.0, 1.0, int(40 * density))[None]
     side, front = r * np.cos(a), r * np.sin(a)
-    dome = np.sqrt(np.clip(1.0 - r**2.6, 0.0, 1.0))
+    dome = np.sqrt(np.clip(1.0 - r**4.5, 0.0, 1.0))
     groove = 1.3 * np.exp(-((side / 0.13) ** 2)) * (1.0 - 0.6 * np.clip(front, 0.0, 1.0))
-    x = 20.5 * side * (1.0 - 0.16 * np.clip(front, 0.0, 1.0) ** 2)
-    z = -31.0 + 23.0 * front - OVERJET
-    y = 10.5 - (9.5 - 3.0 * front) * dome + groove
+    x = 22.0 * side * (1.0 - 0.16 * np.clip(front, 0.0, 1.0) ** 2)
+    z = -30.0 + 22.0 * front - OVERJET
+    y = 26.0 - (30.0 - 5.0 * front) * dome + groove
     grid = np.stack(np.broadcast_arrays(x, y, z), axis=-1)
-    inside = np.broadcast_to(np.array([0.0, 14.0, -33.0]), grid.shape)
+    inside = np.broadcast_to(np.array([0.0, 24.0, -34.0]), grid.shape)
     n = _normals(grid, inside)
     rough = 1.0 + 0.05 * np.random.default_rng(4).standard_normal(grid.shape[:2])
     color = TONGUE * ((0.22 + 0.78 * _lit(n)) * rough)[..., None] + (0.12 * _gloss(n, 14.0))[..., None]

@@ -26,17 +26,18 @@ def landmarks_of(rgb: np.ndarray) -> np.ndarray:
 
 
 def teeth_of(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
-    """Mean linear RGB (3,) of the brightest 40 % between the lips; None when too few pixels show."""
+    """Median linear RGB (3,) of the brightest 40 % between the lips; None when too few pixels show."""
     upper, lower = mouth.inner_lips(landmarks)
     if mouth.lip_gap(landmarks) < 4.0:
         return None
+    upper, lower = upper[8:25], lower[8:25]  # the front teeth: the lips' corners are lip and shadow
     middle = 0.5 * (upper + lower)
-    inside = np.concatenate([middle + 0.7 * (upper - middle), (middle + 0.7 * (lower - middle))[::-1]])
+    inside = np.concatenate([middle + 0.6 * (upper - middle), (middle + 0.6 * (lower - middle))[::-1]])
     pixels = mouth._patch(rgb, inside)
     if len(pixels) < 30:
         return None
     light = pixels @ mouth.LUMINANCE
-    return pixels[light >= np.percentile(light, 60)].mean(0)
+    return np.median(pixels[light >= np.percentile(light, 60)], axis=0)
 
 
 def main() -> None:
