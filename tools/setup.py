@@ -158,7 +158,9 @@ def make_environment(folder: Path, python: Path) -> None:
 
 def missing_libraries(folder: Path) -> list[str]:
     """Shared libraries that the environment's bpy links to and this machine lacks."""
-    missing = set()
+    missing: set[str] = set()
+    if not sys.platform.startswith("linux"):
+        return []
     for module in folder.glob("lib/python*/site-packages/bpy/__init__*.so"):
         text = subprocess.run(["ldd", str(module)], capture_output=True, text=True, check=True).stdout
         missing.update(re.findall(r"^\s*(\S+) => not found", text, re.MULTILINE))
