@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.render.field import Grid, interpolation, invert, upsample
-from engine.render.fill import pull_push, smoothstep
+from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
-from engine.render.patch import Box, Cut, around, cover, curve, feather, mix, sample, share
+from engine.render.patch import Box, Slit, around, covered, curve, feather, mix, outside, sample, upper_share
 from engine.render.pose import Pose
 
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
+RIM = 0.025  # of the unit: how far below the mesh's lower contour the eye still shows
+WIDEST = 1.3  # times the source's opening: more eyeball than that is not in the picture
 CLOSED = 0.25  # of the source's opening: what a mesh still measures between lids that are shut
 
 
@@ -55,7 +57,7 @@ class Eye:
     def __init__(self, rgb: Bytes, landmarks: Array, mesh: Array, flow: Flow, side: Side) -> None:
         self.side = side
         self.unit = unit = flow.shape.frame.unit
-        self.upper, self.lower = mesh[side.upper, :2], mesh[side.lower, :2]
+        self.upper, self.lower = self._outline(mesh[side.upper, :2], mesh[side.lower, :2])
         self.width = float(np.linalg.norm(self.upper[-1] - self.upper[0]))
         self.depth = float(mesh[side.upper + side.lower, 2].mean())
         self.spread = (
@@ -63,8 +65,7 @@ class Eye:
             along(self.lower, landmarks[list(side.lower_points), :2]),
         )
         self.bases = flow.basis(self.upper, False), flow.basis(self.lower, False)
-        cut = Cut.between(self.upper, self.lower)
-        self.opening = np.maximum((self.lower - self.upper) @ cut.below, 0.0)
+        cut = Slit.between(self.upper, self.lower)
         at = (self.upper - self.upper[0]) @ cut.along
         pairs = (landmarks[list(side.upper_points[1:3]), :2] - self.upper[0]) @ cut.along
         self.pairs = np.stack([np.interp(at, pairs, row) for row in np.eye(2)], axis=-1)
@@ -81,28 +82,32 @@ class Eye:
         )
         self._prepare(rgb)
 
+    def _outline(self, upper: Array, lower: Array) -> tuple[Array, Array]:
+        """The mesh's contours a little larger: what it leaves out of the eye (wet rim, corners) must not move as lid."""
+        cut = Slit.between(upper, lower)
+        at = np.clip((upper - upper[0]) @ cut.along / cut.length, 0, 1)[:, None]
+        sideways = (2 * at - 1) ** 3 * 0.02 * self.unit * cut.along
+        self.rim = RIM * self.unit * (0.4 + 0.6 * np.sin(np.pi * at))
+        upper = upper + sideways - 0.004 * self.unit * np.sin(np.pi * at) * cut.below
+        lower = lower + sideways + self.rim * cut.below
+        middle = (upper + lower) / 2
+        upper[[0, -1]] = lower[[0, -1]] = middle[[0, -1]]
+        return upper, lower
+
     def _prepare(self, rgb: Bytes) -> None:
         """Three textures: the upper lid, the lower lid, the eyeball, each continued where the others are."""
         x0, y0, x1, y1 = self.source_box
         self.corner = (x0, y0)
         texture = np.ascontiguousarray(rgb[y0:y1, x0:x1])
         nodes = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), axis=-1).astype(np.float32)
-        below, beyond = Cut.between(self.upper, self.lower).sides(nodes)
+        heights = Slit.between(self.upper, self.lower).heights(nodes)
+        above, between = heights[..., 0] + heights[..., 1] < 0, heights[..., 2] <= 0
         outline = np.concatenate([curve(self.upper, 33), curve(self.lower, 33)[::-1]])
-        hole = cover(outline, self.source_box, 0)
-        between = beyond <= 0
-        skin = hole < 0.3
-        reach = max(1, round(0.012 * self.unit))
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-        ball = cv2.erode(hole, kernel) > 0.9
-
-        def continued(known: NDArray[np.bool_]) -> Bytes:
-            filled = pull_push(texture.astype(np.float32), known.astype(np.float32))
-            return np.where(known[..., None], texture, np.clip(np.round(filled), 0, 255).astype(np.uint8))
-
-        self.upper_lid = continued(skin & ((below < 0) | ~between))
-        self.lower_lid = continued(skin & ((below > 0) | ~between))
-        self.ball = continued(ball) if ball.any() else texture
+        away = outside(outline, nodes)
+        soft = 0.01 * self.unit
+        self.upper_lid = extend(texture, (away > 0) & (above | ~between), soft)
+        self.lower_lid = extend(texture, (away > 0) & (~above | ~between), soft)
+        self.ball = extend(texture, away < -0.5, soft)
 
     def contours(self, coefficients: Array, pose: Pose) -> tuple[Array, Array, Array]:
         """Target contours of the lids (9, 2) px each, and how far they are open (9,), 1 as in the source."""
@@ -115,8 +120,9 @@ class Eye:
         full = gap_source @ below
         gap = (lower - upper) @ below
         ratio = gap[MIDDLE] / np.maximum(full[MIDDLE], 0.02 * self.width)
-        ratio = self.pairs @ np.where(ratio < 1, np.maximum(ratio - CLOSED, 0) / (1 - CLOSED), ratio)
-        return upper + np.outer(gap - ratio * np.maximum(full, 0), below), lower, ratio
+        ratio = self.pairs @ np.where(ratio < 1, np.maximum(ratio - CLOSED, 0) / (1 - CLOSED), np.minimum(ratio, WIDEST))
+        lifted = lower - self.rim * np.maximum(1 - ratio, 0)[:, None] * below
+        return upper + np.outer(gap - ratio * np.maximum(full, 0), below) + lifted - lower, lifted, ratio
 
     def draw(self, frame: Array, coefficients: Array, pose: Pose, limits: Box, source: Bytes) -> None:
         """Draw into `frame` (h, w, 3) float 0 … 255, the target's `limits`."""
@@ -138,8 +144,8 @@ class Eye:
             invert((head + lid @ move.astype(np.float32)).reshape(shape), self.grid, targets)
             for lid, move in zip(self.lids, moves, strict=True)
         )
-        below, beyond = (upsample(values, step, width, height) for values in Cut.between(upper, lower).sides(targets))
-        top = share(below, beyond, 0.6)
+        heights = upsample(Slit.between(curve(upper, 33), curve(lower, 33)).heights(targets), step, width, height)
+        top = upper_share(heights, 0.6)
         above, under = upsample(above, step, width, height), upsample(under, step, width, height)
         plain = sample(source, mix(under, above, top)).astype(np.float32)
         eye = mix(
@@ -147,8 +153,7 @@ class Eye:
             sample(self.upper_lid, above, self.corner).astype(np.float32),
             top,
         )
-        outline = np.concatenate([curve(upper, 33), curve(lower, 33)[::-1]])
-        hole = cover(outline, box, 0.005 * self.unit)
+        hole = covered(heights, max(1.0, 0.012 * self.unit))
         eye = mix(eye, self._ball(box, coefficients, pose), hole)
         eye = plain + (eye - plain) * parted
         view = frame[y0 - limits[1] : y1 - limits[1], x0 - limits[0] : x1 - limits[0]]

@@ -29,9 +29,9 @@ class Grid:
 
     @staticmethod
     def of_pixels(x0: int, y0: int, width: int, height: int, step: int) -> "Grid":
-        """The grid whose values `upsample` brings to each pixel of a box: one node in the middle of step × step px."""
-        half = (step - 1) / 2
-        return Grid(x0 + half, y0 + half, step, -(-height // step) + 1, -(-width // step) + 1)
+        """The grid whose values `upsample` brings to each pixel of a box: nodes amid step × step px, one more around."""
+        half = (step - 1) / 2 - step
+        return Grid(x0 + half, y0 + half, step, -(-height // step) + 2, -(-width // step) + 2)
 
     def nodes(self) -> Array:
         """(rows, columns, 2) px."""
@@ -43,7 +43,7 @@ class Grid:
 def upsample(values: Array, step: int, width: int, height: int) -> Array:
     """Values on a `Grid.of_pixels` (rows, columns[, C]) brought to its pixels (height, width[, C])."""
     size = (values.shape[1] * step, values.shape[0] * step)
-    return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
+    return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)[step : step + height, step : step + width]
 
 
 def bump(distance: Array) -> Array:

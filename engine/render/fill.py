@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
 
 
 def pull_push(picture: Array, known: Array) -> Array:
@@ -34,6 +35,20 @@ def pull_push(picture: Array, known: Array) -> Array:
         whole = cv2.resize(whole, size, interpolation=cv2.INTER_LINEAR).reshape(colour.shape)
         whole = colour + (1.0 - mass) * whole
     return whole.astype(np.float32)
+
+
+def extend(picture: Bytes, known: NDArray[np.bool_], blur: float) -> Bytes:
+    """Continue `picture` (H, W, 3) where not `known` (H, W) with the nearest known pixel, softened by `blur` px."""
+    if not known.any():
+        return picture
+    _, labels = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    nearest = np.zeros((labels.max() + 1, 3), np.uint8)
+    nearest[labels[known]] = picture[known]
+    whole = nearest[labels]
+    soft = cv2.GaussianBlur(whole, (0, 0), max(0.4, blur))
+    return np.where(known[..., None], picture, soft)
 
 
 def guided(mask: Array, guide: Array, radius: int, epsilon: float) -> Array:

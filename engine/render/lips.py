@@ -6,14 +6,13 @@ neither teeth nor the other lip are ever dragged along. What is between the lips
 
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.render.field import Grid, invert, upsample
-from engine.render.fill import pull_push, smoothstep
+from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
-from engine.render.patch import Box, Cut, around, cover, curve, feather, mix, sample, share
+from engine.render.patch import Box, Slit, around, covered, curve, feather, mix, outside, sample, upper_share
 
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -22,6 +21,7 @@ UPPER_EDGE = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]  # mesh points o
 LOWER_EDGE = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
 OUTER = range(48, 60)
 MOUTH = range(48, 68)
+SEAM = np.array([0.85, 1.0, 1.0], np.float32)  # the line between lips is dark red
 
 
 class Interior(Protocol):
@@ -41,7 +41,6 @@ class Lips:
         self.flow = flow
         self.unit = unit = flow.shape.frame.unit
         self.upper_edge, self.lower_edge = mesh[UPPER_EDGE, :2], mesh[LOWER_EDGE, :2]
-        self.bases = flow.basis(self.upper_edge, False), flow.basis(self.lower_edge, True)
         height, width = rgb.shape[:2]
         outer = landmarks[MOUTH, :2]
         source = around(outer, 0.45 * unit, (0, 0, width, height))
@@ -58,34 +57,26 @@ class Lips:
         self.corner = (x0, y0)
         self.texture = np.ascontiguousarray(rgb[y0:y1, x0:x1])
         nodes = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), axis=-1).astype(np.float32)
-        below, beyond = Cut.between(self.upper_edge, self.lower_edge).sides(nodes)
-        hole = cover(np.concatenate([curve(self.upper_edge, 41), curve(self.lower_edge, 41)[::-1]]), box, 0)
-        reach = round(0.02 * self.unit * self.opened)
-        if reach:
-            hole = cv2.dilate(hole, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
-        hole *= self.opened
-        between = beyond <= 0
-        self.upper = self._continued(((below < 0) | ~between) & (hole < 0.02))
-        self.lower = self._continued(((below > 0) | ~between) & (hole < 0.02))
+        heights = Slit.between(self.upper_edge, self.lower_edge).heights(nodes)
+        above, between = heights[..., 0] + heights[..., 1] < 0, heights[..., 2] <= 0
+        outline = np.concatenate([curve(self.upper_edge, 41), curve(self.lower_edge, 41)[::-1]])
+        corners = np.minimum(*(np.linalg.norm(nodes - corner, axis=-1) for corner in self.upper_edge[[0, -1]]))
+        margin = 0.012 + 0.025 * np.exp(-((corners / (0.08 * self.unit)) ** 2))
+        hole = (outside(outline, nodes) < margin * self.unit) & (self.opened > 0)
+        self.upper = extend(self.texture, (above | ~between) & ~hole, 0.012 * self.unit)
+        self.lower = extend(self.texture, (~above | ~between) & ~hole, 0.012 * self.unit)
 
-    def _continued(self, known: NDArray[np.bool_]) -> Bytes:
-        filled = pull_push(self.texture.astype(np.float32), known.astype(np.float32))
-        return np.where(known[..., None], self.texture, np.clip(np.round(filled), 0, 255).astype(np.uint8))
-
-    def edges(self, coefficients: Array) -> tuple[Array, Array]:
-        """The inner lips' upper and lower contour (11, 2) px in the target; where they would cross, they meet."""
-        upper = self.upper_edge + self.bases[0] @ coefficients
-        lower = self.lower_edge + self.bases[1] @ coefficients
-        cut = Cut.between(upper, lower)
-        crossed = np.minimum((lower - upper) @ cut.below, 0.0)[:, None] * cut.below
-        return upper + crossed / 2, lower - crossed / 2
+    @staticmethod
+    def slit(landmarks: Array) -> Slit:
+        """What opens between the inner lips of 68 target landmarks px: smooth curves through their points."""
+        inner = landmarks[60:, :2]
+        return Slit.between(curve(inner[:5], 41), curve(inner[[0, 7, 6, 5, 4]], 41))
 
     def draw(self, frame: Array, landmarks: Array, coefficients: Array, limits: Box, source: Bytes) -> None:
         """Draw into `frame` (h, w, 3) float 0 … 255, the target's `limits`; `landmarks` (68, 3) px of the target."""
-        upper, lower = self.edges(coefficients)
         change = float(np.linalg.norm(coefficients[4:][list(MOUTH)], axis=1).max()) / self.unit
         parted = float(smoothstep(np.array(change / 0.02)))
-        box = around(np.concatenate([landmarks[MOUTH, :2], upper, lower]), 0.3 * self.unit, limits)
+        box = around(landmarks[MOUTH, :2], 0.3 * self.unit, limits)
         x0, y0, x1, y1 = box
         width, height = x1 - x0, y1 - y0
         if parted == 0.0 or min(width, height) < 4:
@@ -96,9 +87,9 @@ class Lips:
         above, under = (
             invert((field @ coefficients).reshape(shape), self.grid, targets) for field in self.fields
         )
-        cut = Cut.between(upper, lower)
-        below, beyond = (upsample(values, step, width, height) for values in cut.sides(targets))
-        top = share(below, beyond, 0.6)
+        slit = self.slit(landmarks)
+        heights = upsample(slit.heights(targets), step, width, height)
+        top = upper_share(heights, 0.6)
         above, under = upsample(above, step, width, height), upsample(under, step, width, height)
         plain = sample(source, mix(under, above, top)).astype(np.float32)
         lips = mix(
@@ -106,19 +97,20 @@ class Lips:
             sample(self.upper, above, self.corner).astype(np.float32),
             top,
         )
-        lips = self._seam(lips, upper, lower, cut, below, beyond)
+        lips = self._seam(lips, slit.gap, heights)
         inside = self.interior.layer(landmarks.astype(np.float32), box)
-        lips = mix(lips, inside[..., :3] * 255.0, inside[..., 3])
+        hole = inside[..., 3] * covered(heights, 1.0, grown=0.5)
+        lips = mix(lips, inside[..., :3] * 255.0, hole)
         lips = plain + (lips - plain) * parted
         view = frame[y0 - limits[1] : y1 - limits[1], x0 - limits[0] : x1 - limits[0]]
         view[:] = mix(view, lips, feather(width, height, max(2, round(0.12 * self.unit))))
 
-    def _seam(self, lips: Array, upper: Array, lower: Array, cut: Cut, below: Array, beyond: Array) -> Array:
+    def _seam(self, lips: Array, gap: float, heights: Array) -> Array:
         """The dark line where lips meet, for a portrait whose own lips are apart and so has no such line to move."""
-        if not self.opened:
+        strength = 0.62 * self.opened * float(1.0 - smoothstep(np.array(gap / (0.05 * self.unit))))
+        if strength == 0.0:
             return lips
-        gap = float(np.linalg.norm(lower - upper, axis=1).max()) / self.unit
-        strength = 0.5 * self.opened * float(1.0 - smoothstep(np.array(gap / 0.05)))
-        width = max(0.7, 0.014 * self.unit)
-        line = np.exp(-((below / width) ** 2)) * np.maximum(1.0 - beyond / (2 * width), 0.0)
-        return lips * (1.0 - strength * line)[..., None]
+        width = max(0.8, 0.016 * self.unit)
+        below = (heights[..., 0] + heights[..., 1]) / 2
+        line = np.exp(-((below / width) ** 2)) * np.maximum(1.0 - heights[..., 2] / (2 * width), 0.0)
+        return lips * (1.0 - (strength * line)[..., None] * SEAM)

@@ -49,10 +49,11 @@ def curve(points: Array, count: int) -> Array:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """A line from one corner of a mouth or eye to the other, above which the upper flap shows and below it the lower.
+class Slit:
+    """What opens between two contours that run from one corner to the other, as lips and lids do.
 
-    Beyond the corners the two flaps pass softly into each other.
+    Seen along the line through the corners: `at` px along it, the contours' heights in px across it, downward positive.
+    Its middle is the cut between the upper flap and the lower; beyond the corners the two pass softly into each other.
     """
 
     origin: Array
@@ -60,45 +61,53 @@ class Cut:
     below: Array
     length: float
     at: Array
-    height: Array
+    upper: Array
+    lower: Array
 
     @staticmethod
-    def between(upper: Array, lower: Array) -> "Cut":
-        """Midway between two contours (N, 2) px that run from the same corner to the same corner."""
+    def between(upper: Array, lower: Array) -> "Slit":
+        """Of two contours (N, 2) px from the same corner to the same corner; where they cross, they meet midway."""
         middle = (upper + lower) / 2
         span = middle[-1] - middle[0]
         length = max(float(np.linalg.norm(span)), 1e-3)
         along = span / length
         below = np.array([-along[1], along[0]])
-        if (lower - upper).sum(0) @ below < 0 and np.abs((lower - upper) @ below).max() > 0.2 * length:
-            below = -below
-        away = middle - middle[0]
-        return Cut(middle[0], along, below, length, np.maximum.accumulate(away @ along), away @ below)
+        top, bottom = (upper - middle[0]) @ below, (lower - middle[0]) @ below
+        crossed = np.maximum(top - bottom, 0.0) / 2
+        at = np.maximum.accumulate((middle - middle[0]) @ along)
+        return Slit(middle[0], along, below, length, at, top - crossed, bottom + crossed)
 
-    def sides(self, points: Array) -> tuple[Array, Array]:
-        """Of points (..., 2) px: px below the line (negative above), and px beyond the nearer corner (0 between them)."""
+    @property
+    def gap(self) -> float:
+        """The widest opening in px."""
+        return float((self.lower - self.upper).max())
+
+    def heights(self, points: Array) -> Array:
+        """(..., 3) float32 at points (..., 2) px: px below the upper contour, below the lower, beyond the nearer corner."""
         away = points - self.origin
-        at = away @ self.along
+        at, height = away @ self.along, away @ self.below
         beyond = np.maximum(np.maximum(-at, at - self.length), 0.0)
-        height = np.interp(at, self.at, self.height)
-        return (away @ self.below - height).astype(np.float32), beyond.astype(np.float32)
-
-    def upper(self, points: Array, soft: float) -> Array:
-        """Share of the upper flap at points (..., 2) px: 1 above, 0 below, `soft` px wide at the line."""
-        below, beyond = self.sides(points)
-        return share(below, beyond, soft)
+        upper, lower = np.interp(at, self.at, self.upper), np.interp(at, self.at, self.lower)
+        return np.stack([height - upper, height - lower, beyond], axis=-1).astype(np.float32)
 
 
-def share(below: Array, beyond: Array, soft: float) -> Array:
-    """See `Cut.upper`."""
-    return smoothstep(0.5 - below / (2.0 * (soft + 0.6 * beyond)))
+def upper_share(heights: Array, soft: float) -> Array:
+    """Share of the upper flap (...,), 1 above the cut and 0 below, from `Slit.heights`; `soft` px wide at the line."""
+    below = (heights[..., 0] + heights[..., 1]) / 2
+    return smoothstep(0.5 - below / (2.0 * (soft + 0.6 * heights[..., 2])))
 
 
-def cover(polygon: Array, box: Box, blur: float) -> Array:
-    """How much of each px of `box` the polygon (N, 2) px covers, (h, w) in [0, 1]."""
-    x0, y0, x1, y1 = box
-    mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    at = np.round((polygon - [x0, y0]) * 256).astype(np.int32)
-    cv2.fillPoly(mask, [at], 255, cv2.LINE_AA, 8)
-    covered = mask.astype(np.float32) / 255
-    return cv2.GaussianBlur(covered, (0, 0), blur) if blur > 0.3 else covered
+def covered(heights: Array, soft: float, grown: float = 0.0) -> Array:
+    """How much of a window `soft` px high the slit fills (...,), `grown` px larger; 0 where it is shut."""
+    top = np.minimum(heights[..., 0] + grown, soft / 2)
+    bottom = np.maximum(heights[..., 1] - grown, -soft / 2)
+    return np.clip((top - bottom) / soft, 0.0, 1.0) * (heights[..., 2] <= 0)
+
+
+def outside(polygon: Array, points: Array) -> Array:
+    """How far in px each of points (h, w, 2) lies outside the polygon (N, 2); negative inside. Once per portrait."""
+    outline = np.round(polygon * 16).astype(np.int32) / 16
+    contour = outline.astype(np.float32)[:, None]
+    flat = points.reshape(-1, 2).astype(float)
+    distance = [-cv2.pointPolygonTest(contour, (x, y), True) for x, y in flat]
+    return np.array(distance, np.float32).reshape(points.shape[:2])

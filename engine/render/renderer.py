@@ -22,7 +22,7 @@ from engine.render.flow import Flow
 from engine.render.head import Shape
 from engine.render.lips import Lips
 from engine.render.mouth import MouthInterior
-from engine.render.patch import Cut, mix, sample
+from engine.render.patch import Slit, mix, sample, upper_share
 from engine.render.pose import checked, fit, residual
 
 try:
@@ -94,7 +94,7 @@ class Renderer:
         coefficients = self.flow.coefficients(pose, left)
         reached = np.concatenate([pose.apply(self.landmarks) + left, target[:, 2:]], axis=1)
         x0, y0, x1, y1 = self.box
-        where = self._where(coefficients)
+        where = self._where(coefficients, self.lips.slit(reached))
         frame = self._warp(where)
         for eye in self.eyes:
             eye.draw(frame, coefficients, pose, self.box, self.rgb)
@@ -107,13 +107,14 @@ class Renderer:
         alpha[y0:y1, x0:x1] = cv2.remap(alpha, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.dstack([out, alpha])
 
-    def _where(self, coefficients: Array) -> Array:
+    def _where(self, coefficients: Array, slit: Slit) -> Array:
         """Source px (h, w, 2) for each px of the head's box."""
         shape = (self.grid.rows, self.grid.columns, 2)
         upper, lower = (
             invert((field @ coefficients).reshape(shape), self.grid, self.targets) for field in self.fields
         )
-        share = Cut.between(*self.lips.edges(coefficients)).upper(self.targets, 0.05 * self.shape.frame.unit)
+        heights = slit.heights(self.targets)
+        share = upper_share(heights, 0.05 * self.shape.frame.unit)
         x0, y0, x1, y1 = self.box
         return upsample(lower + (upper - lower) * share[..., None], self.step, x1 - x0, y1 - y0)
 
