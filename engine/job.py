@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import soundfile
 import torch
+from PIL import Image
 
 import engine.style.file as style_file
 from engine import __version__, device
@@ -185,8 +186,8 @@ class Engine:
             old = Landmarks.load(request.take / "landmarks.npz")
             asked.landmarks = snap(asked.landmarks, old.landmarks)
         known = next((lm for lm in (asked, old) if lm is not None and lm.image_sha256 == picture.sha256), None)
-        if known is not None and known.source_landmarks is not None and known.source_mesh is not None:
-            face = Face.from_points(known.source_landmarks, known.source_mesh)
+        if known is not None and known.source_mesh is not None:
+            face = find.face_of(known.source_mesh, 1.0)
         else:
             face = find.find(picture, request.face)
         asked.source_landmarks, asked.source_mesh, asked.image_sha256 = face.landmarks, face.mesh, picture.sha256
@@ -325,6 +326,11 @@ def _check_amounts(request: DubRequest) -> None:
         raise InputError("The strip has no length: choose one that lasts at least a frame.")
 
 
+def _is_picture(path: Path) -> bool:
+    """By its name: what it holds is checked when it is loaded."""
+    return Image.registered_extensions().get(path.suffix.lower()) in Image.OPEN
+
+
 def _plain(request: DubRequest | RenderRequest) -> dict[str, Any]:
     """The request as JSON takes it."""
     return {k: str(v) if isinstance(v, Path | Fraction) else v for k, v in asdict(request).items()}
@@ -332,7 +338,7 @@ def _plain(request: DubRequest | RenderRequest) -> dict[str, Any]:
 
 def landmarks_of(source: Path, which: int = 0, progress: Progress = silent) -> Landmarks:
     """The 68 landmarks of a picture (one frame) or of every frame of a video. Raises InputError."""
-    if image.is_picture(source):
+    if _is_picture(source):
         picture = image.load(source)
         face = find.find(picture, which)
         points, fps, size = face.landmarks[None], Fraction(25), picture.size
@@ -347,7 +353,7 @@ def landmarks_of(source: Path, which: int = 0, progress: Progress = silent) -> L
 def style_of(source: Path, name: str, out: Path, progress: Progress = silent) -> None:
     """Writes the style of a clip, or of a folder of pictures, of somebody talking. Raises InputError, OutputError."""
     if source.is_dir():
-        pictures = sorted(path for path in source.iterdir() if image.is_picture(path))
+        pictures = sorted(path for path in source.iterdir() if _is_picture(path))
         if not pictures:
             raise InputError(f"The folder {source} holds no picture: choose one with frames of the style.")
         points = np.concatenate([landmarks_of(path).landmarks for path in pictures])
