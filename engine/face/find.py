@@ -1,11 +1,12 @@
 """Finds faces in a picture: 68 landmarks and the dense mesh of each, the largest face first.
 
 The detector sees the whole picture, then tiles and turned copies of it; each candidate goes twice through the mesh net,
-the second time in a crop that the first pass centred, levelled and sized. Runs on the CPU everywhere, so that the same
-picture has the same landmarks on every machine. Does not follow faces through video: see `track.py`.
+the second time in crops that the first pass centred, levelled and sized. Runs on the CPU, as `mesh.py` does. Does not
+follow faces through video: see `track.py`.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,28 +17,13 @@ import torch
 from engine.errors import InputError
 from engine.face import nets
 from engine.face.image import Picture
-
-# The mesh's point for each iBUG point. The mesh has no jaw line of its own: 0 … 16 follow its outer rim.
-# fmt: off
-IBUG = np.array([
-    127, 234, 93, 132, 58, 136, 150, 176, 152, 400, 379, 365, 288, 361, 323, 454, 356,  # jaw
-    70, 63, 105, 66, 107, 336, 296, 334, 293, 300,                                      # brows
-    168, 197, 5, 4, 75, 97, 2, 326, 305,                                                # nose
-    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,                          # eyes
-    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,                                # outer lips
-    78, 82, 13, 312, 308, 317, 14, 87,                                                  # inner lips
-])
-# fmt: on
-MESH_POINTS = 478
-MESH_EYES = (33, 263)
+from engine.face.mesh import IBUG, MARGIN, Crop, crop_around, cut, points_in
 
 SMALLEST = 40.0  # px of face width below which there are too few pixels in the mouth to work with
 DETECTION_SCORE = 0.35  # below the usual 0.5, for paintings: the mesh net's own score decides
 FACE_SCORE = 0.5
 OVERLAP = 0.3
-CROP_MARGIN = 1.5  # the mesh net was trained on crops this much larger than the face
 DETECTOR_SIZE = 128
-MESH_SIZE = 256
 BATCH = 16
 TURNS = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)  # degrees tried where no upright face is found
 
@@ -61,29 +47,13 @@ class Face:
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
 
-@dataclass(frozen=True)
-class Crop:
-    """A square of the picture: centre (2,) and side in pixels, turn in radians (clockwise as seen in the image)."""
-
-    centre: np.ndarray
-    side: float
-    turn: float
-
-    def affine(self, size: int) -> np.ndarray:
-        """(2, 3): crop pixels (of `size` across) → picture pixels, both with pixel centres at whole numbers."""
-        scale = self.side / size
-        axes = np.array([[math.cos(self.turn), -math.sin(self.turn)], [math.sin(self.turn), math.cos(self.turn)]]) * scale
-        middle = np.full(2, (size - 1) / 2)
-        return np.column_stack([axes, self.centre - axes @ middle])
-
-
 def find(picture: Picture, which: int = 0) -> Face:
     """The face to work with: the largest unless `which` names another. InputError when it cannot be."""
     found = faces(picture.rgb)
     if not found:
         raise InputError(
-            f"No face was found in {picture.path}: choose a picture where the face is seen from the front and not covered, "
-            "or crop it around the head."
+            f"No face was found in {picture.path}: choose a picture where the face is seen from the front and not "
+            "covered, or crop it around the head."
         )
     if not 0 <= which < len(found):
         many = f"{len(found)} faces" if len(found) > 1 else "one face"
@@ -94,8 +64,8 @@ def find(picture: Picture, which: int = 0) -> Face:
     face = found[which]
     if face.width < SMALLEST:
         raise InputError(
-            f"The face in {picture.path} is too small, {face.width:.0f} pixels across where at least {SMALLEST:.0f} are "
-            "needed: choose a larger version of the picture or one taken closer."
+            f"The face in {picture.path} is too small, {face.width:.0f} pixels across where at least {SMALLEST:.0f} "
+            "are needed: choose a larger version of the picture or one taken closer."
         )
     return face
 
@@ -114,33 +84,6 @@ def faces_at_a_glance(rgb: np.ndarray) -> list[Face]:
     return _refine_all(rgb, _keep_best(_look(rgb, _windows(rgb, 1))))
 
 
-# ---------------------------------------------------------------------------------------------------- the mesh net
-
-
-def mesh_in(rgb: np.ndarray, crop: Crop) -> tuple[np.ndarray, float]:
-    """The mesh net's (478, 3) points in picture pixels, z toward the viewer, and its score, from one crop."""
-    pixels = _cut(rgb, crop, MESH_SIZE, cv2.BORDER_REPLICATE)
-    batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-    with torch.inference_mode():
-        points, presence, _ = _net("landmarks")(batch)
-    points = points.reshape(MESH_POINTS, 3).numpy().astype(np.float64)
-    affine = crop.affine(MESH_SIZE)
-    # The net counts from the crop's corner; pixel centres here are whole numbers.
-    flat = (points[:, :2] - 0.5) @ affine[:, :2].T + affine[:, 2]
-    mesh = np.column_stack([flat, -points[:, 2] * crop.side / MESH_SIZE])
-    return mesh.astype(np.float32), float(torch.sigmoid(presence))
-
-
-def crop_around(mesh: np.ndarray) -> Crop:
-    """The level square around a mesh (478, 3) in which the mesh net sees best."""
-    right, left = mesh[MESH_EYES[0], :2], mesh[MESH_EYES[1], :2]
-    turn = math.atan2(left[1] - right[1], left[0] - right[0])
-    axes = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    level = mesh[:, :2].astype(np.float64) @ axes
-    low, high = level.min(0), level.max(0)
-    return Crop(axes @ ((low + high) / 2), float((high - low).max()) * CROP_MARGIN, turn)
-
-
 def face_of(mesh: np.ndarray, score: float) -> Face:
     """A `Face` from its mesh."""
     box = np.concatenate([mesh[:, :2].min(0), mesh[:, :2].max(0)])
@@ -151,10 +94,10 @@ def _refine_all(rgb: np.ndarray, candidates: list[Crop]) -> list[Face]:
     """Faces among candidates: twice through the mesh net, and each face once."""
     found: list[Face] = []
     for crop in candidates:
-        mesh, score = mesh_in(rgb, crop)
+        mesh, score = points_in(rgb, crop)
         if score < FACE_SCORE / 2:
             continue
-        mesh, score = mesh_in(rgb, crop_around(mesh))
+        mesh, score = points_in(rgb, crop_around(mesh), views=4)
         if score >= FACE_SCORE:
             found.append(face_of(mesh, score))
     found.sort(key=lambda face: -face.score)
@@ -168,7 +111,7 @@ def _refine_all(rgb: np.ndarray, candidates: list[Crop]) -> list[Face]:
 # ---------------------------------------------------------------------------------------------------- the detector
 
 
-def _searches(rgb: np.ndarray):  # noqa: ANN202
+def _searches(rgb: np.ndarray) -> Iterator[list[Crop]]:
     """Candidates of ever more thorough searches; the caller stops at the first that holds a face."""
     first = _look(rgb, _windows(rgb, 1) + _windows(rgb, 2))
     yield _keep_best(first)
@@ -203,10 +146,10 @@ def _look(
     found = []
     for start in range(0, len(windows), BATCH):
         crops = [Crop(np.array([x - 0.5, y - 0.5]), side, turn) for x, y, side in windows[start : start + BATCH]]
-        pixels = np.stack([_cut(rgb, crop, DETECTOR_SIZE, cv2.BORDER_CONSTANT) for crop in crops])
+        pixels = np.stack([cut(rgb, crop, DETECTOR_SIZE, cv2.BORDER_CONSTANT) for crop in crops])
         batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
         with torch.inference_mode():
-            boxes, logits = _net("detector")(batch)
+            boxes, logits = _net()(batch)
         scores = torch.sigmoid(logits[..., 0]).numpy()
         values = boxes.numpy()
         for crop, score, value in zip(crops, scores, values, strict=True):
@@ -222,7 +165,7 @@ def _placed(crop: Crop, value: np.ndarray, anchor: np.ndarray) -> tuple[np.ndarr
     centre, right_eye, left_eye = places @ affine[:, :2].T + affine[:, 2]
     side = float(value[2:4].max()) * crop.side / DETECTOR_SIZE
     turn = math.atan2(left_eye[1] - right_eye[1], left_eye[0] - right_eye[0])
-    return np.concatenate([centre - side / 2, centre + side / 2]), Crop(centre, side * CROP_MARGIN, turn)
+    return np.concatenate([centre - side / 2, centre + side / 2]), Crop(centre, side * MARGIN, turn)
 
 
 def _keep_best(found: list[tuple[float, np.ndarray, Crop]], most: int = 24) -> list[Crop]:
@@ -251,24 +194,6 @@ def _anchors() -> np.ndarray:
     return np.concatenate(centres)
 
 
-@lru_cache(maxsize=2)
-def _net(name: str) -> nets.GraphNet:
-    return nets.load("face", name)
-
-
-def _cut(rgb: np.ndarray, crop: Crop, size: int, border: int) -> np.ndarray:
-    """The crop as (size, size, 3) uint8, averaged rather than skipped over where it shrinks."""
-    affine = crop.affine(size)
-    shrink = int(crop.side / size)
-    if shrink >= 2:
-        corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ affine[:, :2].T + affine[:, 2]
-        height, width = rgb.shape[:2]
-        low = np.clip(np.floor(corners.min(0)).astype(int) - shrink, 0, (width - 1, height - 1))
-        high = np.clip(np.ceil(corners.max(0)).astype(int) + shrink, low + 1, (width, height))
-        part = rgb[low[1] : high[1], low[0] : high[0]]
-        small = np.maximum((high - low) // shrink, 1)
-        factor = small / (high - low)
-        rgb = cv2.resize(part, tuple(int(n) for n in small), interpolation=cv2.INTER_AREA)
-        # The picture's pixel centre p is the small one's (p + 0.5 - low) * factor - 0.5.
-        affine = np.column_stack([affine[:, :2] * factor[:, None], (affine[:, 2] + 0.5 - low) * factor - 0.5])
-    return cv2.warpAffine(rgb, affine, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=border)
+@lru_cache(maxsize=1)
+def _net() -> nets.GraphNet:
+    return nets.load("face", "detector")

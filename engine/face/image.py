@@ -35,8 +35,8 @@ ORIENTATIONS = {
 class Picture:
     """A picture as every other part sees it.
 
-    rgb: (H, W, 3) uint8, display-referred sRGB, not premultiplied. alpha: (H, W) uint8, or None where the file has none.
-    sha256: of the file's bytes.
+    rgb: (H, W, 3) uint8, display-referred sRGB, not premultiplied. alpha: (H, W) uint8, or None where the file has
+    none. sha256: of the file's bytes.
     """
 
     rgb: np.ndarray
@@ -85,7 +85,9 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError as problem:
         raise InputError(f"The picture {path} does not exist: choose another, or check its name.") from problem
     except OSError as problem:
-        raise InputError(f"The picture {path} cannot be opened ({problem.strerror}): check its permissions.") from problem
+        raise InputError(
+            f"The picture {path} cannot be opened ({problem.strerror}): check its permissions."
+        ) from problem
     except ValueError as problem:
         raise InputError(f"The picture's name {str(path)!r} is not one a file can have.") from problem
     if not content:

@@ -6,6 +6,7 @@
 
 import json
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -117,7 +118,7 @@ def _concatenate(step: dict, *parts: Tensor) -> Tensor:
     return torch.cat(parts, axis)
 
 
-_OPERATORS = {
+_OPERATORS: dict[str, Callable[..., Tensor]] = {
     "conv_2d": _convolve,
     "depthwise_conv_2d": _convolve,
     "conv_transpose_2d": lambda step, x, weight, bias: F.conv_transpose2d(x, weight, bias, step["stride"]),

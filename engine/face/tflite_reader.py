@@ -5,6 +5,7 @@ PyTorch's layout here; float16 constants stay float16. Does not execute anything
 """
 
 import json
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +27,8 @@ def read_tflites(files: dict[str, bytes]) -> tuple[dict[str, np.ndarray], dict[s
 def read_tflite(content: bytes) -> tuple[dict, dict[str, np.ndarray]]:
     """(graph, constants) of one net.
 
-    graph: {"input": id, "size": [H, W], "outputs": [id …], "operators": [{"op", "in": [id …], "out": id, …}]}; an id that
-    is a key of constants is a weight. Shapes in the graph are NHWC without the batch; `nets` runs NCHW.
+    graph: {"input": id, "size": [H, W], "outputs": [id …], "operators": [{"op", "in": [id …], "out": id, …}]}; an id
+    that is a key of constants is a weight. Shapes in the graph are NHWC without the batch; `nets` runs NCHW.
     """
     import tflite
 
@@ -37,13 +38,13 @@ def read_tflite(content: bytes) -> tuple[dict, dict[str, np.ndarray]]:
     dtypes = {tflite.TensorType.FLOAT32: "<f4", tflite.TensorType.FLOAT16: "<f2", tflite.TensorType.INT32: "<i4"}
 
     def constant(tensor: int) -> np.ndarray | None:
-        stored = net.Tensors(tensor)
-        data = model.Buffers(stored.Buffer()).DataAsNumpy()
+        described = net.Tensors(tensor)
+        data = model.Buffers(described.Buffer()).DataAsNumpy()
         if isinstance(data, int) or data.size == 0:
             return None
-        return np.frombuffer(data.tobytes(), dtypes[stored.Type()]).reshape(stored.ShapeAsNumpy())
+        return np.frombuffer(data.tobytes(), dtypes[described.Type()]).reshape(described.ShapeAsNumpy())
 
-    def options(operator: tflite.Operator, kind: type):  # noqa: ANN202
+    def options(operator: Any, kind: type) -> Any:
         table = operator.BuiltinOptions()
         read = kind()
         read.Init(table.Bytes, table.Pos)
@@ -89,9 +90,11 @@ def read_tflite(content: bytes) -> tuple[dict, dict[str, np.ndarray]]:
         elif name == "Convolution2DTransposeBias":
             # MediaPipe's own operator. Its options are bare C integers (padding, stride width, stride height).
             padding, across, down = np.frombuffer(operator.CustomOptionsAsNumpy().tobytes()[:12], "<i4").tolist()
-            kernel = constant(renamed.get(inputs[1], inputs[1]))
-            if kernel is None or kernel.shape[1:3] != (down, across):
-                raise ValueError(f"transposed convolution of padding {padding} whose kernel is not its stride is not read")
+            stored = constant(renamed.get(inputs[1], inputs[1]))
+            if stored is None or stored.shape[1:3] != (down, across):
+                raise ValueError(
+                    f"transposed convolution of padding {padding} whose kernel is not its stride is not read"
+                )
             step["in"] = [inputs[0], weight(inputs[1], (3, 0, 1, 2)), weight(inputs[2])]
             step |= {"op": "conv_transpose_2d", "stride": [down, across]}
         elif name == "PRELU":
@@ -126,7 +129,7 @@ def read_tflite(content: bytes) -> tuple[dict, dict[str, np.ndarray]]:
     return graph, constants
 
 
-def _window(chosen) -> dict:  # noqa: ANN001
+def _window(chosen: Any) -> dict:
     """Stride, padding and activation, which convolutions and pools share."""
     return {
         "stride": [chosen.StrideH(), chosen.StrideW()],

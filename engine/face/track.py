@@ -15,6 +15,7 @@ import numpy as np
 
 from engine.errors import InputError
 from engine.face import find
+from engine.face.mesh import IBUG, Crop, crop_around, points_in
 from engine.progress import Progress, silent
 
 LOST = 0.5  # mesh score below which the face is looked for again
@@ -29,9 +30,9 @@ SMOOTHING = np.array([-3.0, 12.0, 17.0, 12.0, -3.0]) / 35
 class Track:
     """A face over time, in pixels of the upright frame as in `find.Face`.
 
-    landmarks: (T, 68, 3) float32. mesh: (T, 478, 3) float32, or None where not asked for. fps: frames are at k / fps from
-    the start of the file, so they are in step with its sound. size: (width, height). found: (T,) bool, False where the
-    landmarks are bridged over frames without a face.
+    landmarks: (T, 68, 3) float32. mesh: (T, 478, 3) float32, or None where not asked for. fps: frames are at k / fps
+    from the start of the file, so they are in step with its sound. size: (width, height). found: (T,) bool, False where
+    the landmarks are bridged over frames without a face.
     """
 
     landmarks: np.ndarray
@@ -62,18 +63,19 @@ def track(path: str | Path, progress: Progress = silent, which: int = 0, mesh: b
     found = np.array([one is not None for one in meshes])
     if not found.any():
         raise InputError(
-            f"No face was found in {path}: choose a video where a face is seen from the front, or crop it around the head."
+            f"No face was found in {path}: choose a video where a face is seen from the front, or crop it around "
+            "the head."
         )
     width = float(np.median([find.face_of(one, 1.0).width for one in meshes if one is not None]))
     if width < find.SMALLEST:
         raise InputError(
-            f"The face in {path} is too small, {width:.0f} pixels across where at least {find.SMALLEST:.0f} are needed: "
-            "choose a larger version of the video or one taken closer."
+            f"The face in {path} is too small, {width:.0f} pixels across where at least {find.SMALLEST:.0f} are "
+            "needed: choose a larger version of the video or one taken closer."
         )
     known = np.stack([one for one in meshes if one is not None])
-    points, found = _evenly(known if mesh else known[:, find.IBUG], np.array(times), found, fps)
+    points, found = _evenly(known if mesh else known[:, IBUG], np.array(times), found, fps)
     points = smooth(points)
-    landmarks = points[:, find.IBUG] if mesh else points
+    landmarks = points[:, IBUG] if mesh else points
     dense = points if mesh else None
     return Track(np.ascontiguousarray(landmarks, np.float32), dense, fps, size, found)
 
@@ -96,13 +98,13 @@ class _Follower:
     def __init__(self, path: Path, which: int) -> None:
         self.path, self.which = path, which
         self.last: find.Face | None = None  # where it was last seen, also while it is lost
-        self.crop: find.Crop | None = None
+        self.crop: Crop | None = None
         self.lost_for = 0
 
     def step(self, rgb: np.ndarray) -> np.ndarray | None:
         """The mesh (478, 3) in this frame, or None where the face is not to be seen."""
         if self.crop is not None:
-            mesh, score = find.mesh_in(rgb, self.crop)
+            mesh, score = points_in(rgb, self.crop, views=2)
             if score >= LOST:
                 return self._keep(find.face_of(mesh, score))
         face = self._search(rgb)
@@ -113,7 +115,7 @@ class _Follower:
         return self._keep(face)
 
     def _keep(self, face: find.Face) -> np.ndarray:
-        self.last, self.crop, self.lost_for = face, find.crop_around(face.mesh), 0
+        self.last, self.crop, self.lost_for = face, crop_around(face.mesh), 0
         return face.mesh
 
     def _search(self, rgb: np.ndarray) -> find.Face | None:
@@ -126,8 +128,8 @@ class _Follower:
                 if not thorough:
                     return None
                 raise InputError(
-                    f"Face {self.which} is not in {self.path}, where {len(found)} can be seen when it starts: choose 0 for "
-                    "the largest."
+                    f"Face {self.which} is not in {self.path}, where {len(found)} can be seen when it starts: "
+                    "choose 0 for the largest."
                 )
             return found[self.which]
         before = (self.last.box[:2] + self.last.box[2:]) / 2

@@ -4,7 +4,7 @@
 
 FILE.npz holds, by file name without its ending: `<name>` (T, 68, 3) or for pictures (68, 3) float32 in source pixels, z
 toward the viewer; `<name>_fps` float64 for videos; `<name>_found` (T,) bool for videos; with --mesh `<name>_mesh`
-(…, 478, 3) float32. Pictures' keys keep the same form. Files without a usable face are told and left out. Trains nothing.
+(…, 478, 3) float32. Files without a usable face are told and left out. Trains nothing.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def collect(folder: Path, mesh: bool = False) -> dict[str, np.ndarray]:
             if path.suffix.lower() in VIDEOS:
                 tracked = track.track(path, mesh=mesh)
                 arrays[path.stem] = tracked.landmarks
-                arrays[f"{path.stem}_fps"] = np.float64(tracked.fps)
+                arrays[f"{path.stem}_fps"] = np.array(float(tracked.fps))
                 arrays[f"{path.stem}_found"] = tracked.found
                 dense = tracked.mesh
             else:
