@@ -1,0 +1,33 @@
+"""What Blender needs to hold: preferences, properties, the engine's process and its pump, strips, landmark curves.
+
+`operators/` and `ui_panels/` are thin and call this. `register` brings all three to Blender.
+"""
+
+import atexit
+
+import bpy
+
+
+def register() -> None:
+    """Registers every class and starts listening; no process is started before it is needed."""
+    from .. import operators, ui_panels
+    from . import engine_process, jobs, preferences, properties
+
+    for cls in (preferences.ParlandoPreferences, *properties.CLASSES, *operators.CLASSES, *ui_panels.CLASSES):
+        bpy.utils.register_class(cls)
+    properties.register()
+    jobs.register(engine_process.EngineClient(preferences.launch))
+    atexit.register(jobs.stop)
+
+
+def unregister() -> None:
+    """The reverse; ends the engine."""
+    from .. import operators, ui_panels
+    from . import jobs, preferences, properties, pump
+
+    atexit.unregister(jobs.stop)
+    pump.unregister()
+    jobs.unregister()
+    properties.unregister()
+    for cls in reversed((preferences.ParlandoPreferences, *properties.CLASSES, *operators.CLASSES, *ui_panels.CLASSES)):
+        bpy.utils.unregister_class(cls)

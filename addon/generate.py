@@ -1,0 +1,252 @@
+"""The two jobs of the add-on, from what the file says to what comes back into it.
+
+    generate      a sound strip and a portrait → a take → an image strip above the sound
+    render_edits  the landmarks as they are now → a take that shares the unchanged frames → shown in the same strip
+"""
+
+import os
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from . import audio, compat, jobs, landmarks, portrait, preferences, pump, strips, takes
+from .jobs import Job, NotPlaced
+from .problem import Problem
+from .strips import SoundRef
+from .takes import TakeInfo
+
+
+def why_not_generate(scene: bpy.types.Scene) -> str:
+    """Why Generate is greyed; empty when it is not."""
+    if reason := strips.why_no_sound(scene):
+        return reason
+    if reason := portrait.why_none(scene):
+        return reason
+    return "" if preferences.engine_python() else preferences.NO_ENGINE
+
+
+def sound_named(scene: bpy.types.Scene, name: str) -> Any:
+    """The sound strip of that name, the one in use for ''. Raises Problem."""
+    if not name:
+        strip = strips.sound_in_use(scene)
+        if strip is None:
+            raise Problem(f"{strips.why_no_sound(scene)}.")
+        return strip
+    strip = strips.by_name(scene, name)
+    if strip is None or strip.type != "SOUND":
+        raise Problem(f"There is no sound strip “{name}”.")
+    return strip
+
+
+def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
+    """Queues a Generate of that sound strip (the one in use for ''). Raises Problem."""
+    strip = sound_named(scene, strip_name)
+    if not preferences.engine_python():
+        raise Problem(f"{preferences.NO_ENGINE}.")
+    audio.check(scene, strip)
+    settings = scene.parlando
+    style = _style_file(settings.style_file)
+    folder = takes.create_folder(preferences.takes_home(), strip.name)
+    try:
+        image = portrait.file_of(scene, folder)
+        id = strips.identify(scene, strip)
+        fps = audio.fps_of(scene)
+        ref = SoundRef.of(strip)
+        like = portrait.strip_of(scene)
+        like_name = like.name if like is not None else ""
+        params = {
+            "audio": str(folder / "audio.wav"),
+            "image": str(image),
+            "style": str(style) if style else None,
+            "strength": round(settings.strength, 4),
+            "fps": [fps.numerator, fps.denominator],
+            "frames": strips.frames_of(strip),
+            "seed": settings.seed,
+            "head": round(settings.head, 4),
+            "blinks": round(settings.blinks, 4),
+            "face": settings.face - 1,
+            "preview": False,
+            "out": str(folder),
+        }
+
+        def deliver(job: Job, scene: bpy.types.Scene, result: dict[str, Any]) -> str:
+            info = TakeInfo(
+                name=folder.name,
+                folder=folder,
+                sound_id=id,
+                sound_name=ref.name,
+                frames=result["frames"],
+                fps=(fps.numerator, fps.denominator),
+                size=_size(result),
+                image=image,
+                style=style,
+                face=params["face"],
+                base=folder.name,
+                note="",
+            )
+            return _deliver_generate(scene, ref, info, like_name)
+
+        job = jobs.begin(scene, "dub", folder, params, audio.extract(scene, strip, folder / "audio.wav"), deliver)
+    except BaseException:
+        takes.remove_inputs(folder)
+        raise
+    pump.wake()
+    return job
+
+
+def _deliver_generate(scene: bpy.types.Scene, ref: SoundRef, info: TakeInfo, like_name: str) -> str:
+    """Puts a new take into the file: into the strip that shows the sound's takes already, else into a new one."""
+    sound = strips.find(scene, ref)
+    if sound is None:
+        raise NotPlaced(f"The strip “{ref.name}” was deleted in the meantime: its take lies in {info.folder}.")
+    sound[strips.SOUND_ID], sound[strips.SOUND_NAME] = info.sound_id, sound.name
+    take = takes.register_in(scene, info)
+    mine = [strip for strip in strips.pictures(scene, info.sound_id) if strips.fits(strip, sound)]
+    folder = takes.frames_folder(take)
+    if len(mine) == 1 and info.frames == strips.frames_of(mine[0]):
+        strips.show(mine[0], take.name, folder, take.frames)
+    else:
+        like = strips.by_name(scene, like_name) if like_name else None
+        strips.insert(scene, sound, take.name, folder, take.frames, like)
+    landmarks.update(scene, take, compat.left(sound))
+    return f"{take.name}: {take.frames} frames."
+
+
+def render_edits(scene: bpy.types.Scene, take_name: str = "") -> Job:
+    """Queues a rendering of the landmarks as they are now (of the shown take for ''). Raises Problem."""
+    take = take_named(scene, take_name)
+    if not preferences.engine_python():
+        raise Problem(f"{preferences.NO_ENGINE}.")
+    rig = landmarks.find(scene, take.sound_id)
+    if rig is None:
+        raise Problem(f"The take “{take.name}” has no landmarks here: add them first.")
+    old = takes.folder_of(take)
+    image = Path(bpy.path.abspath(take.image))
+    if not image.is_file():
+        raise Problem(f"The portrait {image} of the take “{take.name}” is gone: put it back there.")
+    style = _style_file(take.style)
+    base = takes.by_name(scene, take.base) or take
+    known = landmarks.Data.load(takes.folder_of(base) / "landmarks.npz")
+    moved = landmarks.read(scene, rig, len(known.landmarks), known.size)
+    folder = takes.create_folder(preferences.takes_home(), take.sound_name)
+    info = TakeInfo(
+        name=folder.name,
+        folder=folder,
+        sound_id=take.sound_id,
+        sound_name=take.sound_name,
+        frames=take.frames,
+        fps=tuple(take.fps),
+        size=tuple(take.size),
+        image=image,
+        style=style,
+        face=take.face,
+        base=base.name,
+        note="",
+    )
+    params = {
+        "landmarks": str(folder / "edited.npz"),
+        "image": str(image),
+        "style": str(style) if style else None,
+        "take": str(old),
+        "face": take.face,
+        "preview": False,
+        "out": str(folder),
+    }
+
+    def deliver(job: Job, scene: bpy.types.Scene, result: dict[str, Any]) -> str:
+        return _deliver_edits(scene, info, result)
+
+    job = jobs.begin(scene, "render", folder, params, _write_edits(folder, old, known, moved), deliver)
+    pump.wake()
+    return job
+
+
+def _write_edits(
+    folder: Path, old: Path, known: landmarks.Data, moved: np.ndarray
+) -> Generator[float, None, None]:
+    """`edited.npz`, and the older take's sound, which is this one's too."""
+    arrays = {**known.arrays, "landmarks": moved}
+    try:
+        np.savez(folder / "edited.npz", **arrays)
+        heard = old / "audio.wav"
+        if heard.exists():
+            try:
+                os.link(heard, folder / "audio.wav")
+            except OSError:  # a file system without links
+                shutil.copyfile(heard, folder / "audio.wav")
+    except OSError as problem:
+        raise Problem(f"The landmarks cannot be written to {folder} ({problem.strerror}).") from problem
+    yield 1.0
+
+
+def _deliver_edits(scene: bpy.types.Scene, info: TakeInfo, result: dict[str, Any]) -> str:
+    """Shows the re-rendered take wherever the sound's takes are shown. Curves stay as they are: they are its source."""
+    (info.folder / "edited.npz").unlink(missing_ok=True)  # landmarks.npz has it now
+    take = takes.register_in(scene, info)
+    rendered, reused = int(result.get("rendered", 0)), int(result.get("reused", 0))
+    take.note = f"{rendered} of {info.frames} frames rendered again, {reused} reused"
+    _show_in_strips(scene, take)
+    rig = landmarks.find(scene, take.sound_id)
+    if rig is not None:
+        landmarks.show(rig, take)
+    return f"{take.name}: {take.note}."
+
+
+def take_named(scene: bpy.types.Scene, name: str) -> Any:
+    """The scene's take of that name, the one in use for ''. Raises Problem when it cannot be used."""
+    take = takes.by_name(scene, name) if name else takes.shown(scene, strips.sound_in_use(scene))
+    if take is None and name:
+        raise Problem(f"There is no take “{name}” in this scene.")
+    if reason := takes.why_not_usable(take):
+        raise Problem(f"{reason}.")
+    return take
+
+
+def use_take(scene: bpy.types.Scene, name: str) -> str:
+    """Shows a take in its sound's strip, in a new one if that was deleted, and on the picture plane; tells it."""
+    take = take_named(scene, name)
+    sound = strips.by_id(scene, take.sound_id)
+    if not _show_in_strips(scene, take):
+        if sound is None:
+            raise Problem(f"The sound strip of the take “{take.name}” was deleted: bring it back to show the take.")
+        strips.insert(scene, sound, take.name, takes.frames_folder(take), take.frames, portrait.strip_of(scene))
+    rig = landmarks.find(scene, take.sound_id)
+    if rig is not None:
+        landmarks.update(scene, take, compat.left(sound) if sound is not None else int(rig.picture[landmarks.START]))
+    scene.parlando.take_index = next(i for i, other in enumerate(scene.parlando.takes) if other.name == take.name)
+    return f"{take.name} is shown."
+
+
+def add_landmarks(scene: bpy.types.Scene, name: str = "", camera: bool = False) -> str:
+    """Makes the empties of a take (the shown one for ''); tells it."""
+    take = take_named(scene, name)
+    sound = strips.by_id(scene, take.sound_id)
+    start = compat.left(sound) if sound is not None else scene.frame_start
+    rig = landmarks.add(scene, take, start, camera)
+    return f"“{rig.collection.name}”: 68 landmarks over {take.frames} frames."
+
+
+def _show_in_strips(scene: bpy.types.Scene, take: Any) -> bool:
+    """Lets the sound's image strips, pieces of a cut one included, show the take; whether there was one."""
+    shown = strips.pictures(scene, take.sound_id)
+    for strip in shown:
+        strips.show(strip, take.name, takes.frames_folder(take), take.frames)
+    return bool(shown)
+
+
+def _style_file(setting: str) -> Path | None:
+    if not setting:
+        return None
+    path = Path(bpy.path.abspath(setting))
+    if not path.is_file():
+        raise Problem(f"The style file {path} does not exist: choose another or none.")
+    return path
+
+
+def _size(result: dict[str, Any]) -> tuple[int, int]:
+    width, height = result.get("size") or (0, 0)
+    return int(width), int(height)

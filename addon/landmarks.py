@@ -1,0 +1,402 @@
+"""The 68 landmarks as keyed empties: engine's motion in, animator's edits out.
+
+Spaces. A pixel of the portrait (x right, y down, z toward the viewer, all in pixels) lies in the picture plane's space at
+X = (x − W/2)·s, Y = −z·s, Z = (H/2 − y)·s, with s = 2 / max(W, H): upright, facing −Y, the longer side 2 units. The head
+empty is the plane's child and carries the pose; the 68 are the head's children. So plane⁻¹ · world of a landmark is its
+pixel, wherever the plane is moved. `location` and the head's `rotation_euler` are the engine's; `delta_location` (and the
+head's other deltas) are the animator's and are only ever read here.
+
+Nothing here renders and nothing here calls the engine.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from . import compat, strips, takes
+from .problem import Problem
+
+# iBUG order; sides are the speaker's own.
+REGIONS = (
+    ("jaw", 17), ("brow_r", 5), ("brow_l", 5), ("nose", 9), ("eye_r", 6), ("eye_l", 6), ("lip_outer", 12), ("lip_inner", 8),
+)  # fmt: skip
+NAMES = tuple(f"{region}_{number:02d}" for region, count in REGIONS for number in range(count))
+COLOURS = {
+    "jaw": (0.6, 0.6, 0.6, 1.0),
+    "brow": (0.9, 0.7, 0.2, 1.0),
+    "nose": (0.5, 0.8, 0.5, 1.0),
+    "eye": (0.3, 0.6, 1.0, 1.0),
+    "lip": (1.0, 0.35, 0.35, 1.0),
+}
+RIGID = np.array([0, 1, 15, 16, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45])  # points speech does not move
+LONGER_SIDE = 2.0  # units
+OWNER = "parlando_sound"  # on the collection and its objects: the sound strip's id
+ROLE = "parlando_role"  # "picture", "head", "camera"
+INDEX = "parlando_index"  # of a landmark, 0–67
+START = "parlando_start"  # on the picture: timeline frame of the take's first
+BASE = "parlando_base"  # on the collection: the take whose landmarks `location` holds
+_LINEAR = 1  # of bpy.types.Keyframe.interpolation, as foreach_set takes it
+_CAMERA_DISTANCE = 5.0
+
+
+@dataclass
+class Data:
+    """What landmarks.npz of a take holds, and all else in it to hand on."""
+
+    landmarks: np.ndarray  # (T, 68, 3) px
+    pose: np.ndarray  # (T, 6): rotation vector in radians (x right, y up, z toward the viewer), translation
+    size: tuple[int, int]
+    arrays: dict[str, np.ndarray]
+
+    @classmethod
+    def load(cls, path: Path) -> "Data":
+        """Reads it. Raises Problem."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+            landmarks = arrays["landmarks"].astype(np.float64)
+            width, height = (int(n) for n in arrays["size"])
+        except (OSError, KeyError, ValueError, EOFError) as problem:
+            raise Problem(f"The landmarks {path} cannot be read: generate the take again.") from problem
+        if landmarks.ndim != 3 or landmarks.shape[1:] != (68, 3) or len(landmarks) == 0:
+            raise Problem(f"The landmarks {path} are not 68 points a frame: generate the take again.")
+        pose = arrays.get("pose", np.zeros((len(landmarks), 6))).astype(np.float64)
+        return cls(landmarks, pose, (width, height), arrays)
+
+
+@dataclass
+class Rig:
+    """The objects of one set of landmarks, found anew each time."""
+
+    collection: bpy.types.Collection
+    picture: bpy.types.Object
+    head: bpy.types.Object
+    points: list[bpy.types.Object]  # 68, in iBUG order
+
+
+def to_plane(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(…, 3) pixels → (…, 3) units in the picture plane's space."""
+    width, height = size
+    scale = LONGER_SIDE / max(width, height)
+    x, y, z = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    return np.stack([(x - width / 2) * scale, -z * scale, (height / 2 - y) * scale], axis=-1)
+
+
+def to_pixels(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The inverse of `to_plane`."""
+    width, height = size
+    scale = LONGER_SIDE / max(width, height)
+    x, y, z = points[..., 0], points[..., 1], points[..., 2]
+    return np.stack([x / scale + width / 2, height / 2 - z / scale, -y / scale], axis=-1)
+
+
+def head_motion(data: Data) -> tuple[np.ndarray, np.ndarray]:
+    """The head empty's location (T, 3) in plane units and Euler XYZ angles (T, 3), as float32 holds them.
+
+    It turns by the pose and keeps its place among the points that speech does not move: in their middle, at the depth of
+    the ears, about where a head turns.
+    """
+    x, y, z = data.pose[:, 0], data.pose[:, 1], data.pose[:, 2]
+    turn = _from_vector(np.stack([x, -z, y], axis=-1))  # image axes, y up, to Blender's
+    points = to_plane(data.landmarks, data.size)
+    rigid = points[:, RIGID].mean(axis=1)
+    first = turn[0].T @ (points[0] - rigid[0]).T  # (3, 68) unturned, around the rigid points' middle
+    centre = np.array([0.0, first[1, [0, 16]].mean(), 0.0])
+    angles = np.unwrap(_to_euler(turn), axis=0)
+    return (rigid + turn @ centre).astype(np.float32), angles.astype(np.float32)
+
+
+def find(scene: bpy.types.Scene, sound_id: str) -> Rig | None:
+    """The landmarks of a sound strip; None without. Raises Problem when some of their objects are gone."""
+    collection = _collection(scene, sound_id)
+    if collection is None:
+        return None
+    objects = list(collection.all_objects)
+    roles = {o.get(ROLE): o for o in objects if o.get(ROLE)}
+    points = {int(o[INDEX]): o for o in objects if o.get(INDEX) is not None}
+    if "picture" not in roles or "head" not in roles:
+        raise Problem(f"The landmarks “{collection.name}” have no picture or head any more: delete them and add new ones.")
+    lost = [NAMES[i] for i in range(68) if i not in points]
+    if lost:
+        raise Problem(f"The landmark {lost[0]} of “{collection.name}” was deleted: undo that or add landmarks again.")
+    return Rig(collection, roles["picture"], roles["head"], [points[i] for i in range(68)])
+
+
+def add(scene: bpy.types.Scene, take: Any, start: int, camera: bool = False) -> Rig:
+    """New landmarks of a take, keyed from frame `start` on. Those its sound strip has already are replaced."""
+    base = takes.by_name(scene, take.base) or take
+    data = Data.load(takes.folder_of(base) / "landmarks.npz")
+    old = _collection(scene, take.sound_id)
+    if old is not None:
+        for item in list(old.all_objects):
+            bpy.data.objects.remove(item)
+        bpy.data.collections.remove(old)
+    collection = bpy.data.collections.new(f"Parlando {take.sound_name}")
+    collection[OWNER], collection[BASE] = take.sound_id, base.name
+    scene.collection.children.link(collection)
+    picture = _add_picture(collection, take, data)
+    head = bpy.data.objects.new(f"{take.sound_name} head", None)
+    head.parent, head[ROLE] = picture, "head"
+    eyes = float(np.linalg.norm(to_plane(data.landmarks[0, 45], data.size) - to_plane(data.landmarks[0, 36], data.size)))
+    head.empty_display_type, head.empty_display_size = "ARROWS", 0.6 * eyes
+    collection.objects.link(head)
+    points = []
+    for index, name in enumerate(NAMES):
+        point = bpy.data.objects.new(name, None)
+        point.parent, point[INDEX] = head, index
+        point.empty_display_type, point.empty_display_size = "SPHERE", 0.025 * eyes
+        point.show_in_front = True
+        point.color = COLOURS[name.split("_")[0]]
+        collection.objects.link(point)
+        points.append(point)
+    rig = Rig(collection, picture, head, points)
+    action = bpy.data.actions.new(f"Parlando {take.sound_name}")
+    layer = action.layers.new("Layer")
+    keys = layer.strips.new(type="KEYFRAME")
+    for item in (head, *points):
+        slot = action.slots.new(id_type="OBJECT", name=item.name)
+        animation = item.animation_data_create()
+        animation.action, animation.action_slot = action, slot
+        keys.channelbag(slot, ensure=True)
+    set_motion(rig, data, start)
+    show(rig, take)
+    if camera:
+        _add_camera(scene, collection, picture, data.size)
+    return rig
+
+
+def update(scene: bpy.types.Scene, take: Any, start: int) -> None:
+    """Brings existing landmarks to a take: its picture, and its engine motion where that is another. Edits stay."""
+    rig = find(scene, take.sound_id)
+    if rig is None:
+        return
+    base = takes.by_name(scene, take.base) or take
+    if rig.collection.get(BASE) != base.name or rig.picture.get(START) != start:
+        set_motion(rig, Data.load(takes.folder_of(base) / "landmarks.npz"), start)
+        rig.collection[BASE] = base.name
+    show(rig, take)
+
+
+def set_motion(rig: Rig, data: Data, start: int) -> None:
+    """Keys `location` of all and the head's rotation, one key a frame from `start` on. Deltas are not touched."""
+    place, angles = head_motion(data)
+    turn = _from_euler(angles.astype(np.float64))
+    points = to_plane(data.landmarks, data.size)
+    local = np.einsum("tji,tnj->tni", turn, points - place[:, None].astype(np.float64))
+    times = np.arange(start, start + len(points), dtype=np.float32)
+    rig.head.rotation_mode = "XYZ"
+    _key(rig.head, "location", times, place)
+    _key(rig.head, "rotation_euler", times, angles)
+    for index, item in enumerate(rig.points):
+        _key(item, "location", times, local[:, index].astype(np.float32))
+    rig.picture[START] = start
+
+
+def show(rig: Rig, take: Any) -> None:
+    """Lets the picture plane show a take's frames from its first key on."""
+    folder = takes.frames_folder(take)
+    node = next(n for n in rig.picture.active_material.node_tree.nodes if n.type == "TEX_IMAGE")
+    path = strips.as_stored(folder / strips.frame_name(0))
+    image = bpy.data.images.get(f"Parlando {take.name}")
+    if image is None or image.filepath != path:
+        image = bpy.data.images.load(str(folder / strips.frame_name(0)))
+        image.name = f"Parlando {take.name}"
+        image.filepath = path
+    image.source = "SEQUENCE"
+    old, node.image = node.image, image
+    if old is not None and old != image and old.users == 0:
+        bpy.data.images.remove(old)
+    user = node.image_user
+    user.frame_duration, user.frame_start, user.frame_offset = take.frames, int(rig.picture[START]), 0
+    user.use_auto_refresh, user.use_cyclic = True, False
+    rig.picture["parlando_take"] = take.name
+
+
+def read(scene: bpy.types.Scene, rig: Rig, count: int, size: tuple[int, int]) -> np.ndarray:
+    """(count, 68, 3) float32 pixels as the curves, deltas and the head's edits make them, from the first key on.
+
+    Plain curves are evaluated as numbers. With constraints, drivers, NLA or another parent Blender evaluates the whole
+    scene frame by frame, which is slow but right.
+    """
+    start = int(rig.picture[START])
+    frames = np.arange(start, start + count, dtype=np.float64)
+    if any(_evaluated_by_blender(item) for item in (rig.head, *rig.points)) or any(
+        point.parent != rig.head for point in rig.points
+    ):
+        return to_pixels(_read_scene(scene, rig, start, count), size).astype(np.float32)
+    head = {name: _values(rig.head, name, frames) for name in _HEAD_PROPERTIES}
+    turn = _from_euler(head["delta_rotation_euler"]) @ _from_euler(head["rotation_euler"])
+    turn = turn * (head["scale"] * head["delta_scale"])[:, None, :]
+    place = head["location"] + head["delta_location"]
+    local = np.stack(
+        [_values(item, "location", frames) + _values(item, "delta_location", frames) for item in rig.points], axis=1
+    )
+    points = np.einsum("tij,tnj->tni", turn, local) + place[:, None]
+    return to_pixels(points, size).astype(np.float32)
+
+
+_HEAD_PROPERTIES = ("location", "rotation_euler", "scale", "delta_location", "delta_rotation_euler", "delta_scale")
+
+
+def _collection(scene: bpy.types.Scene, sound_id: str) -> bpy.types.Collection | None:
+    found = (c for c in scene.collection.children_recursive if sound_id and c.get(OWNER) == sound_id)
+    return next(found, None)
+
+
+def _evaluated_by_blender(item: bpy.types.Object) -> bool:
+    data = item.animation_data
+    return bool(
+        len(item.constraints)
+        or (data is not None and (len(data.drivers) or any(not track.mute for track in data.nla_tracks)))
+        or item.rotation_mode != "XYZ"
+    )
+
+
+def _read_scene(scene: bpy.types.Scene, rig: Rig, start: int, count: int) -> np.ndarray:
+    """(count, 68, 3) in the picture plane's space, as Blender evaluates the scene."""
+    points = np.empty((count, 68, 3))
+    before = scene.frame_current, scene.frame_subframe
+    try:
+        for index in range(count):
+            scene.frame_set(start + index)
+            depsgraph = scene.view_layers[0].depsgraph
+            depsgraph.update()
+            inverse = np.array(rig.picture.evaluated_get(depsgraph).matrix_world.inverted())
+            world = np.array([[*p.evaluated_get(depsgraph).matrix_world.translation, 1.0] for p in rig.points])
+            points[index] = (world @ inverse.T)[:, :3]
+    finally:
+        scene.frame_set(before[0], subframe=before[1])
+    return points
+
+
+def _key(item: bpy.types.Object, path: str, times: np.ndarray, values: np.ndarray) -> None:
+    """Replaces the keys of a three-number property: times (T,), values (T, 3), float32, linear between."""
+    animation = item.animation_data
+    keys = animation.action.layers[0].strips[0]
+    curves = keys.channelbag(animation.action_slot, ensure=True).fcurves
+    interpolation = np.full(len(times), _LINEAR, np.int32)
+    pairs = np.empty((len(times), 2), np.float32)
+    pairs[:, 0] = times
+    for axis in range(3):
+        curve = curves.find(path, index=axis) or curves.new(path, index=axis)
+        curve.keyframe_points.clear()
+        curve.keyframe_points.add(len(times))
+        pairs[:, 1] = values[:, axis]
+        curve.keyframe_points.foreach_set("co", pairs.ravel())
+        curve.keyframe_points.foreach_set("interpolation", interpolation)
+        curve.update()
+
+
+def _values(item: bpy.types.Object, path: str, frames: np.ndarray) -> np.ndarray:
+    """(T, 3) of a property over `frames`: its curves where there are some, else what it is set to."""
+    values = np.tile(np.array(getattr(item, path), np.float64), (len(frames), 1))
+    for curve in compat.curves(item):
+        if curve.data_path == path and not curve.mute and curve.array_index < 3:
+            values[:, curve.array_index] = _evaluate(curve, frames)
+    return values
+
+
+def _evaluate(curve: bpy.types.FCurve, frames: np.ndarray) -> np.ndarray:
+    """The curve at `frames` (T,). Keys are read in one go; only what lies between keys is asked one by one."""
+    count = len(curve.keyframe_points)
+    if len(curve.modifiers) or count == 0:
+        return np.array([curve.evaluate(frame) for frame in frames])
+    pairs = np.empty(2 * count, np.float32)
+    curve.keyframe_points.foreach_get("co", pairs)
+    times, keyed = pairs[0::2].astype(np.float64), pairs[1::2].astype(np.float64)
+    at = np.searchsorted(times, frames).clip(0, count - 1)
+    values = keyed[at]
+    asked = times[at] != frames
+    if curve.extrapolation == "CONSTANT":
+        before, after = frames < times[0], frames > times[-1]
+        values[before], values[after] = keyed[0], keyed[-1]
+        asked &= ~(before | after)
+    for index in np.flatnonzero(asked):
+        values[index] = curve.evaluate(frames[index])
+    return values
+
+
+def _from_vector(vector: np.ndarray) -> np.ndarray:
+    """Rotation vectors (T, 3) → matrices (T, 3, 3), by Rodrigues' formula."""
+    angle = np.linalg.norm(vector, axis=-1)[:, None, None]
+    x, y, z = vector.T
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(-1, 3, 3)
+    return np.eye(3) + np.sinc(angle / np.pi) * cross + 0.5 * np.sinc(angle / (2 * np.pi)) ** 2 * (cross @ cross)
+
+
+def _from_euler(angles: np.ndarray) -> np.ndarray:
+    """Blender's XYZ Euler angles (T, 3) → matrices (T, 3, 3): X is applied first."""
+    (a, b, c), (d, e, f) = np.cos(angles).T, np.sin(angles).T
+    rows = [b * c, d * e * c - a * f, a * e * c + d * f, b * f, d * e * f + a * c, a * e * f - d * c, -e, d * b, a * b]
+    return np.stack(rows, axis=-1).reshape(-1, 3, 3)
+
+
+def _to_euler(turn: np.ndarray) -> np.ndarray:
+    """The inverse of `_from_euler`, for heads that look up or down less than 90°."""
+    y = np.arcsin(np.clip(-turn[:, 2, 0], -1.0, 1.0))
+    x = np.arctan2(turn[:, 2, 1], turn[:, 2, 2])
+    z = np.arctan2(turn[:, 1, 0], turn[:, 0, 0])
+    return np.stack([x, y, z], axis=-1)
+
+
+def _add_picture(collection: bpy.types.Collection, take: Any, data: Data) -> bpy.types.Object:
+    """The upright plane with the picture, behind all points."""
+    name = f"{take.sound_name} picture"
+    corners = np.array([[0, 1], [1, 1], [1, 0], [0, 0]], np.float64) * data.size  # px, from the lower left on
+    vertices = to_plane(np.concatenate([corners, np.zeros((4, 1))], axis=1), data.size)
+    vertices[:, 1] = to_plane(data.landmarks, data.size)[..., 1].max() + 0.02
+    mesh = bpy.data.meshes.new(name)
+    mesh.from_pydata([tuple(v) for v in vertices], [], [(0, 1, 2, 3)])
+    layer = mesh.uv_layers.new(name="UVMap")
+    for loop, uv in zip(layer.data, ((0, 0), (1, 0), (1, 1), (0, 1)), strict=True):
+        loop.uv = uv
+    mesh.materials.append(_material(name))
+    plane = bpy.data.objects.new(name, mesh)
+    plane[ROLE], plane[OWNER], plane["parlando_size"] = "picture", take.sound_id, list(data.size)
+    collection.objects.link(plane)
+    return plane
+
+
+def _material(name: str) -> bpy.types.Material:
+    """The picture as it is, without light, transparent where it is."""
+    material = bpy.data.materials.new(name)
+    compat.use_nodes(material)
+    tree = material.node_tree
+    tree.nodes.clear()
+    image = tree.nodes.new("ShaderNodeTexImage")
+    light = tree.nodes.new("ShaderNodeEmission")
+    clear = tree.nodes.new("ShaderNodeBsdfTransparent")
+    mix = tree.nodes.new("ShaderNodeMixShader")
+    output = tree.nodes.new("ShaderNodeOutputMaterial")
+    for column, node in enumerate((image, light, mix, output)):
+        node.location = (300 * column, 0)
+    clear.location = (300, -200)
+    image.extension = "CLIP"
+    for start, end in (
+        (image.outputs["Color"], light.inputs["Color"]),
+        (image.outputs["Alpha"], mix.inputs[0]),
+        (clear.outputs[0], mix.inputs[1]),
+        (light.outputs[0], mix.inputs[2]),
+        (mix.outputs[0], output.inputs["Surface"]),
+    ):
+        tree.links.new(start, end)
+    tree.nodes.active = image  # what Solid view shows
+    material.surface_render_method = "BLENDED"
+    return material
+
+
+def _add_camera(
+    scene: bpy.types.Scene, collection: bpy.types.Collection, picture: bpy.types.Object, size: tuple[int, int]
+) -> None:
+    """An orthographic camera that sees just the picture; the scene's if it has none."""
+    camera = bpy.data.objects.new(f"{picture.name} camera", bpy.data.cameras.new(f"{picture.name} camera"))
+    camera.data.type, camera.data.ortho_scale = "ORTHO", LONGER_SIDE
+    camera.parent, camera[ROLE] = picture, "camera"
+    camera.location, camera.rotation_euler = (0.0, -_CAMERA_DISTANCE, 0.0), (np.pi / 2, 0.0, 0.0)
+    collection.objects.link(camera)
+    if scene.camera is None:
+        scene.camera = camera

@@ -1,0 +1,203 @@
+"""Strips: the sound in use, and where pixels become a strip.
+
+Strips are found by a custom property, never by a pointer kept over time: an undo or a load makes every pointer invalid.
+"""
+
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from . import compat
+from .problem import Problem
+
+SOUND_ID = "parlando_id"  # on a sound strip: who it is
+SOUND_NAME = "parlando_name"  # its name at that time: a duplicate of the strip has another
+PICTURE_OF = "parlando_sound"  # on an image strip: the id of the sound it shows
+PICTURE_TAKE = "parlando_take"  # the take it shows
+HIGHEST_CHANNEL = 128
+_PLACEMENT = ("offset_x", "offset_y", "scale_x", "scale_y", "rotation", "origin", "filter")
+_CROP = ("min_x", "max_x", "min_y", "max_y")
+_LOOK = ("use_flip_x", "use_flip_y", "blend_type", "blend_alpha")
+
+
+@dataclass(frozen=True)
+class SoundRef:
+    """A sound strip over time: by its id, else (undone to before the id was there) by its name and sound."""
+
+    id: str
+    name: str
+    sound: str
+
+    @classmethod
+    def of(cls, strip: Any) -> "SoundRef":
+        """The strip as it is now."""
+        return cls(strip.get(SOUND_ID, ""), strip.name, strip.sound.name_full if strip.sound else "")
+
+
+def walk(owner: Any) -> Iterator[tuple[Any, Any]]:
+    """(owner, strip) of every strip, those in meta strips included. The owner has the collection the strip is in."""
+    for strip in compat.strips(owner):
+        yield owner, strip
+        if strip.type == "META":
+            yield from walk(strip)
+
+
+def in_scene(scene: bpy.types.Scene) -> Iterator[tuple[Any, Any]]:
+    """(owner, strip) of every strip of the scene."""
+    if scene.sequence_editor is not None:
+        yield from walk(scene.sequence_editor)
+
+
+def sound_in_use(scene: bpy.types.Scene) -> Any | None:
+    """The active strip if it is a sound, else the selected sound if there is just one.
+
+    With the picture of a take active, the sound it belongs to.
+    """
+    active = compat.active_strip(scene)
+    if active is not None and active.type == "SOUND":
+        return active
+    if active is not None and active.get(PICTURE_OF):
+        return by_id(scene, active[PICTURE_OF])
+    selected = [strip for _, strip in in_scene(scene) if strip.type == "SOUND" and strip.select]
+    return selected[0] if len(selected) == 1 else None
+
+
+def why_no_sound(scene: bpy.types.Scene) -> str:
+    """Why there is no sound strip in use, for a greyed button; empty when there is one."""
+    if sound_in_use(scene) is not None:
+        return ""
+    sounds = [strip for _, strip in in_scene(scene) if strip.type == "SOUND"]
+    if not sounds:
+        return "There is no sound strip: add one to the Sequencer first"
+    if sum(strip.select for strip in sounds) > 1:
+        return "Several sound strips are selected: make one of them active"
+    return "Select a sound strip"
+
+
+def by_name(scene: bpy.types.Scene, name: str) -> Any | None:
+    """The strip of that name."""
+    return next((strip for _, strip in in_scene(scene) if strip.name == name), None)
+
+
+def by_id(scene: bpy.types.Scene, id: str) -> Any | None:
+    """The sound strip with that id; of several (duplicates) the one that kept the name."""
+    if not id:
+        return None
+    found = [strip for _, strip in in_scene(scene) if strip.type == "SOUND" and strip.get(SOUND_ID) == id]
+    return next((strip for strip in found if strip.name == strip.get(SOUND_NAME)), found[0] if found else None)
+
+
+def find(scene: bpy.types.Scene, ref: SoundRef) -> Any | None:
+    """The strip meant, wherever it was moved; None when it is gone."""
+    strip = by_id(scene, ref.id)
+    if strip is not None:
+        return strip
+    strip = by_name(scene, ref.name)
+    if strip is None or strip.type != "SOUND" or (strip.sound.name_full if strip.sound else "") != ref.sound:
+        return None
+    return strip
+
+
+def identify(scene: bpy.types.Scene, strip: Any) -> str:
+    """The sound strip's id, given to it now if it has none or shares it with the strip it was duplicated from."""
+    id = strip.get(SOUND_ID, "")
+    if not id or by_id(scene, id) != strip:
+        id = uuid.uuid4().hex
+        strip[SOUND_ID] = id
+        strip[SOUND_NAME] = strip.name
+    return str(id)
+
+
+def pictures(scene: bpy.types.Scene, id: str) -> list[Any]:
+    """The image strips that show takes of that sound: several after a cut."""
+    return [strip for _, strip in in_scene(scene) if strip.type == "IMAGE" and strip.get(PICTURE_OF) == id]
+
+
+def frames_of(strip: Any) -> int:
+    """Frames of the visible part."""
+    return compat.right(strip) - compat.left(strip)
+
+
+def free_channel(owner: Any, above: int, start: int, end: int) -> int:
+    """The first channel over `above` where nothing lies between frames `start` and `end`. Blender itself lets strips
+    lie on each other."""
+    taken = {s.channel for s in compat.strips(owner) if compat.left(s) < end and compat.right(s) > start}
+    for channel in range(above + 1, HIGHEST_CHANNEL + 1):
+        if channel not in taken:
+            return channel
+    raise Problem(f"All {HIGHEST_CHANNEL} channels above the sound are taken: free one and show the take again.")
+
+
+def show(strip: Any, take: str, frames_folder: Path, count: int) -> None:
+    """Lets an image strip show a take of `count` frames in `frames_folder`."""
+    strip.directory = as_stored(frames_folder) + "/"
+    elements = strip.elements
+    while len(elements) < count:
+        elements.append(frame_name(len(elements)))
+    while len(elements) > count:
+        elements.pop(len(elements) - 1)
+    strip[PICTURE_TAKE] = take
+    compat.forget_pixels(strip)
+
+
+def insert(scene: bpy.types.Scene, sound: Any, take: str, frames_folder: Path, count: int, like: Any | None) -> Any:
+    """A new image strip above the sound with exactly its visible range. `like` is the portrait's strip, which it
+    replaces in the picture: same place, above it."""
+    start, end = compat.left(sound), compat.right(sound)
+    owner = next(owner for owner, strip in in_scene(scene) if strip == sound)
+    above = sound.channel
+    if like is not None and compat.left(like) < end and compat.right(like) > start:
+        above = max(above, like.channel)
+    channel = free_channel(owner, above, start, end)
+    strip = compat.strips(owner).new_image(
+        name=take, filepath=str(frames_folder / frame_name(0)), channel=channel, frame_start=start, fit_method="FIT"
+    )
+    strip[PICTURE_OF] = sound[SOUND_ID]
+    show(strip, take, frames_folder, count)
+    if compat.right(strip) != end:  # the sound was trimmed while the job ran
+        compat.set_right(strip, end)
+    if like is not None:
+        _copy_look(like, strip)
+    return strip
+
+
+def fits(strip: Any, sound: Any) -> bool:
+    """Whether an image strip has exactly the sound's visible range."""
+    return compat.left(strip) == compat.left(sound) and compat.right(strip) == compat.right(sound)
+
+
+def frame_name(index: int) -> str:
+    """File name of frame `index`, from 0."""
+    return f"{index + 1:06d}.png"
+
+
+def as_stored(path: Path) -> str:
+    """The path as a blend file keeps it: relative to it where that is possible."""
+    if not bpy.data.filepath:
+        return str(path)
+    try:
+        return bpy.path.relpath(str(path)).replace("\\", "/")
+    except ValueError:  # another drive on Windows
+        return str(path)
+
+
+def muted_by(scene: bpy.types.Scene, strip: Any) -> str:
+    """What mutes the strip: 'strip', 'channel' or ''."""
+    if strip.mute:
+        return "strip"
+    owner = next((owner for owner, other in in_scene(scene) if other == strip), None)
+    channels: Iterable[Any] = getattr(owner, "channels", ())
+    return "channel" if any(i == strip.channel and c.mute for i, c in enumerate(channels)) else ""
+
+
+def _copy_look(source: Any, target: Any) -> None:
+    for name in _PLACEMENT:
+        setattr(target.transform, name, getattr(source.transform, name))
+    for name in _CROP:
+        setattr(target.crop, name, getattr(source.crop, name))
+    for name in _LOOK:
+        setattr(target, name, getattr(source, name))

@@ -1,0 +1,141 @@
+"""Takes as Blender knows them: where their folders lie, and which the scene has. What is in a folder is the engine's.
+
+A job's inputs that exist only in Blender are written into the take too: `audio.wav`, `portrait.png`, `edited.npz`.
+"""
+
+import contextlib
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from . import strips
+from .problem import Problem
+
+DEFAULT_HOME = "//parlando_takes"
+INPUTS = ("audio.wav", "portrait.png", "edited.npz")  # and portrait.<suffix> of a packed picture
+
+
+@dataclass(frozen=True)
+class TakeInfo:
+    """What the scene keeps of a take; paths absolute."""
+
+    name: str
+    folder: Path
+    sound_id: str
+    sound_name: str
+    frames: int
+    fps: tuple[int, int]
+    size: tuple[int, int]
+    image: Path
+    style: Path | None
+    face: int  # from 0
+    base: str  # the take whose landmarks the engine made, this one's unless it was rendered from edits
+    note: str
+
+
+def home(setting: str, own: Path) -> Path:
+    """The folder takes are made in: the setting, or `own` where that is relative and the file was never saved."""
+    setting = setting or DEFAULT_HOME
+    if setting.startswith("//") and not bpy.data.filepath:
+        return own
+    return Path(bpy.path.abspath(setting))
+
+
+def create_folder(parent: Path, strip_name: str) -> Path:
+    """A new folder `<strip>_001`, `_002`, …. Raises Problem when it cannot be written."""
+    stem = re.sub(r"[^\w.\- ]+", "_", strip_name).strip(" .")[:60] or "take"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            folder = parent / f"{stem}_{number:03d}"
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                number += 1
+    except OSError as problem:
+        raise Problem(
+            f"The takes folder {parent} cannot be written ({problem.strerror}): "
+            "choose another in the preferences of Parlando."
+        ) from problem
+
+
+def remove_inputs(folder: Path) -> None:
+    """After a job that made nothing: removes what Blender wrote, and the folder if nothing else is in it."""
+    if (folder / "take.json").exists():
+        return
+    for path in (*(folder / name for name in INPUTS), *folder.glob("portrait.*"), *folder.glob(".*.part")):
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not empty: something of somebody else's stays
+        (folder / "frames").rmdir()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def remove(folder: Path) -> None:
+    """After a cancel: removes the unfinished take this job began."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def register_in(scene: bpy.types.Scene, info: TakeInfo) -> Any:
+    """Adds the take to the scene's list and selects it."""
+    settings = scene.parlando
+    take = settings.takes.add()
+    take.name = info.name
+    take.folder = strips.as_stored(info.folder)
+    take.sound_id, take.sound_name = info.sound_id, info.sound_name
+    take.frames, take.fps, take.size = info.frames, info.fps, info.size
+    take.image = strips.as_stored(info.image)
+    take.style = strips.as_stored(info.style) if info.style else ""
+    take.face, take.base, take.note = info.face, info.base, info.note
+    settings.take_index = len(settings.takes) - 1
+    return take
+
+
+def by_name(scene: bpy.types.Scene, name: str) -> Any | None:
+    """The scene's take of that name."""
+    return next((take for take in scene.parlando.takes if take.name == name), None)
+
+
+def of_sound(scene: bpy.types.Scene, id: str) -> list[Any]:
+    """The takes of a sound strip, oldest first."""
+    return [take for take in scene.parlando.takes if take.sound_id == id] if id else []
+
+
+def shown(scene: bpy.types.Scene, sound: Any | None = None) -> Any | None:
+    """The take in use: what the sound's image strip shows; without a strip the one selected in the list."""
+    id = sound.get(strips.SOUND_ID, "") if sound is not None else ""
+    for picture in strips.pictures(scene, id) if id else []:
+        if (take := by_name(scene, picture.get(strips.PICTURE_TAKE, ""))) is not None:
+            return take
+    settings = scene.parlando
+    if 0 <= settings.take_index < len(settings.takes):
+        take = settings.takes[settings.take_index]
+        if not id or take.sound_id == id:
+            return take
+    mine = of_sound(scene, id) if id else list(settings.takes)
+    return mine[-1] if mine else None
+
+
+def folder_of(take: Any) -> Path:
+    """The take's folder, absolute."""
+    return Path(bpy.path.abspath(take.folder))
+
+
+def frames_folder(take: Any) -> Path:
+    """Where its frames lie."""
+    return folder_of(take) / "frames"
+
+
+def why_not_usable(take: Any | None) -> str:
+    """Why a take cannot be shown or rendered from; empty when it can."""
+    if take is None:
+        return "Generate a take first"
+    if not (folder_of(take) / "landmarks.npz").is_file():
+        return f"The folder of the take “{take.name}” is not there any more"
+    return ""

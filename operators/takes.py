@@ -1,0 +1,36 @@
+"""Show another take."""
+
+import bpy
+
+from ..addon import compat, generate
+from ..addon.problem import Problem
+
+
+class PARLANDO_OT_use_take(bpy.types.Operator):
+    """Show this take in the sound's image strip and on its picture plane"""
+
+    bl_idname = "parlando.use_take"
+    bl_label = "Use Take"
+    bl_options = {"REGISTER", "UNDO"}
+
+    take: bpy.props.StringProperty(name="Take", description="Its name", options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a take."""
+        if not len(compat.sequencer_scene(context).parlando.takes):
+            cls.poll_message_set("Generate a take first")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Shows it."""
+        try:
+            self.report({"INFO"}, generate.use_take(compat.sequencer_scene(context), self.take))
+        except Problem as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+CLASSES = (PARLANDO_OT_use_take,)
