@@ -35,11 +35,12 @@ CHIN = [7, 8, 9]
 UPPER_LIP, LOWER_LIP = [60, 61, 62, 63, 64], [60, 67, 66, 65, 64]
 
 EYES_MM = 89.5  # between the outer eye corners, mean of men and women (Farkas)
-SHOW_MM = 2.8  # upper incisors below the resting upper lip's edge
+SHOW_MM = 3.1  # upper incisors below the resting upper lip's edge
 NOSE_TO_EDGE_MM = 27.5  # base of the nose to the upper incisal edge, as smiling portraits measure it
+NOSE_LEAN = 28.0  # degrees
 LIP_MM = 9.0  # thickness of the lip in front of the teeth
 OVERBITE_MM = 1.2  # lower edge above the upper edge, jaw at rest
-TONGUE_WITH_JAW = np.array([0.7, 0.6, 0.6], np.float32)  # its body hangs behind a dropping jaw
+TONGUE_WITH_JAW = np.array([0.7, 0.68, 0.6], np.float32)  # its body hangs behind a dropping jaw
 LIT = 1.35  # a fully lit tooth against the mean of a smile's bright part, which the tint tells
 OWN_LIGHT = 0.92  # how lit teeth in an open smile are, next to the full light the layers are kept in
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
@@ -148,18 +149,17 @@ def measure_head(landmarks: Array) -> Head:
     p = np.asarray(landmarks, np.float64)
     right = sum((p[b] - p[a]) for a, b in PAIRS)
     right /= np.linalg.norm(right)
-    eyes, mouth = 0.5 * (p[36] + p[45]), 0.5 * (p[48] + p[54])
-    down = mouth - eyes
-    down -= right * (down @ right)
-    down /= np.linalg.norm(down)
-    out = np.cross(down, right)
-    if out[2] < 0:
-        out = -out
-    lean = np.radians(8.0)  # from the eye corners to the mouth's the face comes forward by about this much
-    down = np.cos(lean) * down - np.sin(lean) * out
-    out = np.cross(down, right)
-    if out[2] < 0:
-        out = -out
+    eyes, nose = p[[36, 39, 42, 45]].mean(0), p[31:36].mean(0)
+    fall = nose - eyes
+    fall -= right * (fall @ right)
+    flat = np.cross([0.0, 0.0, 1.0], right)  # straight down in the picture
+    flat /= np.linalg.norm(flat)
+    toward = np.cross(right, flat)
+    toward *= np.sign(toward[2])
+    # The base of the nose stands out from the eyes by NOSE_LEAN; what is left is the head's nod, and it is noisy.
+    nod = 0.7 * (np.arctan2(fall @ toward, fall @ flat) - np.radians(NOSE_LEAN))
+    down = np.cos(nod) * flat + np.sin(nod) * toward
+    out = np.cos(nod) * toward - np.sin(nod) * flat
     px = float(np.linalg.norm(p[45] - p[36]) / EYES_MM)
     middle = p[[33, 51, 62]].mean(0)
     gap = float((p[66] - p[62]) @ down) / px
@@ -222,6 +222,16 @@ def tooth_color(skin: Array, white: Array) -> Array:
     return (ratio / (ratio @ LUMINANCE) * np.exp(weights["luminance"] @ luminance)).astype(np.float32)
 
 
+def colorfulness(rgb: NDArray[np.uint8], landmarks: Array) -> float:
+    """0 for a grey or toned photograph, 1 for a colour one: how hue differs among eye whites, skin and lips."""
+    p = np.asarray(landmarks, np.float32)[:, :2]
+    skin, white = measure_light(rgb, landmarks)
+    lips = np.concatenate([_patch(rgb, p[[48, 49, 50, 51, 52, 53, 54, 64, 63, 62, 61, 60]]), _patch(rgb, p[48:60])])
+    lip = np.median(lips, axis=0) if len(lips) else skin
+    redness = np.log(np.maximum(np.stack([white, skin, lip]), 2e-3)) @ np.array([1.0, -1.0, 0.0])
+    return float(np.clip((redness.max() - redness.min()) / 0.3, 0.0, 1.0))
+
+
 def measure_blur(rgb: NDArray[np.uint8], landmarks: Array) -> float:
     """The picture's own blur: sigma in px of the sharpest edges around the eyes and the mouth."""
     p = np.asarray(landmarks, np.float32)[17:68, :2]
@@ -249,6 +259,7 @@ class Teeth:
     columns: Array
     bottom: Array
     color: Array
+    seen: bool  # whether their biting edge shows above the lower lip
 
 
 def find_teeth(rgb: NDArray[np.uint8], landmarks: Array, head: Head) -> Teeth | None:
@@ -306,7 +317,7 @@ def find_teeth(rgb: NDArray[np.uint8], landmarks: Array, head: Head) -> Teeth | 
         near = span[np.abs(v[span] - end + 0.0022 * u[j] ** 2) < 1.5]
         bottom[j] = v[near[np.argmin(light[near, j])]] if len(near) else v[span[-1]]
     bottom = cv2.blur(cv2.medianBlur(bottom[None], 5), (5, 1))[0]
-    return Teeth(end + (0.0 if found else 0.3), u, bottom, (color / OWN_LIGHT).astype(np.float32))
+    return Teeth(end + (0.0 if found else 0.3), u, bottom, (color / OWN_LIGHT).astype(np.float32), found)
 
 
 def _ease(x: Array | float, low: float, high: float) -> Array:
@@ -332,12 +343,16 @@ class MouthInterior:
         self.head = measure_head(self.source)
         self.blur = measure_blur(picture_rgb, self.source)
         self.super = 2 if self.head.px < 4.0 else 1
+        skin, white = measure_light(picture_rgb, self.source)
+        self.colorful = colorfulness(picture_rgb, self.source)
+        grey = float(CAVITY @ LUMINANCE)
+        self.cavity = grey + (CAVITY - grey) * self.colorful
         own = find_teeth(picture_rgb, self.source, self.head)
         if own is not None:
             self.head = replace(self.head, edge=self.head.edge + self.head.axes[:, 1] * own.edge * self.head.px)
             self.tooth = own.color
         else:
-            self.tooth = LIT * tooth_color(*measure_light(picture_rgb, self.source))
+            self.tooth = LIT * tooth_color(skin, white)
         self.own_teeth = own is not None
         self._draw()
         if own is not None:
@@ -353,13 +368,15 @@ class MouthInterior:
 
         def layer(surface: proxy.Surface, span: tuple[float, float, float, float], fade: float) -> proxy_raster.Layer:
             drawn = proxy_raster.draw(surface, turned, scale, span, fade=fade)
-            rgba = drawn.rgba * np.append(self.tooth, 1.0).astype(np.float32)
+            rgba = drawn.rgba.copy()
+            grey = (rgba[:, :, :3] @ LUMINANCE)[:, :, None]
+            rgba[:, :, :3] = (grey + (rgba[:, :, :3] - grey) * self.colorful) * self.tooth
             rgba = cv2.GaussianBlur(rgba, (0, 0), float(sigma))
             return proxy_raster.Layer(rgba, drawn.depth, drawn.origin, drawn.scale)
 
         self.upper = layer(proxy.arch(True, samples), (-34.0, -18.0, 34.0, 8.0), 20.0)
-        self.lower = layer(proxy.arch(False, samples), (-34.0, -8.0, 34.0, 20.0), 18.0)
-        self.tongue = layer(proxy.tongue(samples), (-26.0, -14.0, 26.0, 30.0), 34.0)
+        self.lower = layer(proxy.arch(False, samples), (-34.0, -8.0, 34.0, 20.0), 14.0)
+        self.tongue = layer(proxy.tongue(samples), (-26.0, -14.0, 26.0, 30.0), 18.0)
 
     def _wear(self, rgb: NDArray[np.uint8], own: Teeth) -> None:
         """Lays the portrait's own teeth over the upper layer and fits the proxy's light to them where it goes on."""
@@ -378,13 +395,20 @@ class MouthInterior:
         outline = (np.concatenate([upper, lower[::-1]]) - self.head.edge[:2]) @ self.head.roll[:2, :2] / self.head.px
         outline = outline * layer.scale + np.array(layer.origin)
         cv2.fillPoly(inside, [np.round(outline * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
-        limit = np.interp(u, own.columns, own.bottom) - own.edge
-        inside[v[:, None] > limit[None]] = 0
         away = cv2.distanceTransform(inside, cv2.DIST_L2, 5) / layer.scale
-        lip = 0.4 + 0.7 * self.blur / self.head.px  # what the lips' own edge has blurred into
-        weight = _ease(away, lip, lip + 0.9)
-        # At their biting edge the teeth end by themselves: there the weight need not.
-        shown = np.clip(pixels, 0.0, 1.0) / OWN_LIGHT
+        lip = 0.3 + 0.7 * self.blur / self.head.px  # what the lips' own edge has blurred into
+        weight = _ease(away, lip, lip + 0.8)
+        limit = np.interp(u, own.columns, own.bottom, left=np.inf, right=np.inf) - own.edge
+        ends = 1.0 - _ease(v[:, None] - limit[None], -0.3, 0.3)
+        warmth = np.log(np.maximum(pixels[..., 0], 4e-3) / np.maximum(pixels[..., 1], 4e-3))
+        lips = _ease(warmth - np.log(own.color[0] / own.color[1]), 0.3, 0.6)
+        weight = cv2.GaussianBlur(weight * ends * (1.0 - lips), (0, 0), 0.3 * layer.scale)
+        # The light they stood in is taken out of them: that of the frame comes back.
+        size = (int(np.ceil((hi[0] - lo[0]) * self.super)), int(np.ceil((hi[1] - lo[1]) * self.super)))
+        light = self._light(upper - lo, lower - lo, size, self.head.px, lip_gap(self.source))
+        at = ((plane - lo + 0.5) * self.super - 0.5).astype(np.float32)
+        light = cv2.remap(light.astype(np.float32), at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        shown = np.clip(pixels, 0.0, 1.0) / np.clip(light, 0.55, 1.0)[..., None]
         spread = 3.0 * layer.scale
         told = cv2.GaussianBlur(shown * weight[..., None], (0, 0), spread)
         drawn = cv2.GaussianBlur(layer.rgba[:, :, :3] * weight[..., None], (0, 0), spread)
@@ -393,6 +417,8 @@ class MouthInterior:
         gain = 1.0 + (gain - 1.0) * np.clip(sure / 0.02, 0.0, 1.0)
         rgba = layer.rgba.copy()
         rgba[:, :, :3] *= gain
+        if own.seen:
+            rgba *= ends[..., None]
         rgba = rgba * (1.0 - weight[..., None]) + np.dstack([shown, np.ones_like(weight)]) * weight[..., None]
         self.upper = replace(layer, rgba=rgba.astype(np.float32))
 
@@ -442,9 +468,9 @@ class MouthInterior:
         below[:, :, :3] *= (1.0 - 0.75 * under)[:, :, None]
         tongue = self._move(self.tongue, move, jaw * TONGUE_WITH_JAW, corner, size)
 
-        reach = float(0.15 + 0.85 * _ease(jaw[1], 4.0, 18.0))
-        color = np.broadcast_to(CAVITY * self.tooth, (size[1], size[0], 3))
-        for part, strength in ((tongue, reach), (below, 0.95), (above, 1.0)):
+        reach = float(0.15 + 0.85 * _ease(jaw[1], 5.0, 20.0))
+        color = np.broadcast_to(self.cavity * self.tooth, (size[1], size[0], 3))
+        for part, strength in ((tongue, reach), (below, 1.08), (above, 1.0)):
             color = color * (1.0 - part[:, :, 3:]) + part[:, :, :3] * strength
         color = color * light[:, :, None]
         if n > 1:

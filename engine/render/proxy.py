@@ -63,7 +63,7 @@ ENAMEL = np.array([1.0, 1.0, 1.0])  # times the picture's own tooth colour
 CERVICAL = np.array([0.96, 0.91, 0.81])
 EDGE = np.array([0.90, 0.93, 0.96])
 GUM = np.array([0.58, 0.25, 0.24])
-TONGUE = np.array([0.50, 0.215, 0.20])
+TONGUE = np.array([1.05, 0.40, 0.37])
 LIGHT = np.array([0.0, -0.42, 0.907])
 
 
@@ -75,9 +75,7 @@ class Surface:
     color: Array
 
     def join(self, other: Surface) -> Surface:
-        return Surface(
-            np.concatenate([self.points, other.points]), np.concatenate([self.color, other.color])
-        )
+        return Surface(np.concatenate([self.points, other.points]), np.concatenate([self.color, other.color]))
 
 
 def arch_curve(arch: tuple[float, float]) -> tuple[Array, Array]:
@@ -154,9 +152,7 @@ def _crown(
     y = up * h + up * lift
     grid = np.stack(np.broadcast_arrays(x, y, z), axis=-1)
     axis = np.stack(
-        np.broadcast_arrays(
-            base[0] + normal[0] * (labial - thick), y, base[1] + normal[1] * (labial - thick)
-        ),
+        np.broadcast_arrays(base[0] + normal[0] * (labial - thick), y, base[1] + normal[1] * (labial - thick)),
         axis=-1,
     )
     axis[:, :, 1] += up * 0.8 * (1.0 - np.clip(q / 0.10, 0.0, 1.0))
@@ -203,9 +199,7 @@ def arch(upper: bool, density: float) -> Surface:
         start = 0.0
         for crown in teeth:
             turn = float(chance.uniform(-0.05, 0.05))
-            surface = surface.join(
-                _crown(crown, start + 0.5 * crown.width, side, curve, up, turn, density)
-            )
+            surface = surface.join(_crown(crown, start + 0.5 * crown.width, side, curve, up, turn, density))
             start += crown.width
     back = 0.0 if upper else OVERJET
     return Surface(surface.points - np.array([0.0, 0.0, back], np.float32), surface.color)
@@ -220,10 +214,10 @@ def tongue(density: float) -> Surface:
     groove = 1.3 * np.exp(-((side / 0.13) ** 2)) * (1.0 - 0.6 * np.clip(front, 0.0, 1.0))
     x = 22.0 * side * (1.0 - 0.16 * np.clip(front, 0.0, 1.0) ** 2)
     z = -30.0 + 22.0 * front - OVERJET
-    y = 26.0 - (30.0 - 5.0 * front) * dome + groove
+    y = 26.0 - (28.5 - 4.0 * front) * dome + groove
     grid = np.stack(np.broadcast_arrays(x, y, z), axis=-1)
     inside = np.broadcast_to(np.array([0.0, 24.0, -34.0]), grid.shape)
     n = _normals(grid, inside)
     rough = 1.0 + 0.05 * np.random.default_rng(4).standard_normal(grid.shape[:2])
-    color = TONGUE * ((0.22 + 0.78 * _lit(n)) * rough)[..., None] + (0.12 * _gloss(n, 14.0))[..., None]
+    color = TONGUE * ((0.22 + 0.78 * _lit(n)) * rough)[..., None] + (0.05 * _gloss(n, 14.0))[..., None]
     return Surface(grid.reshape(-1, 3).astype(np.float32), color.reshape(-1, 3).astype(np.float32))
