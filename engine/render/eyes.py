@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engine.render.field import Grid, interpolation, invert, upsample
 from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
-from engine.render.patch import Box, Slit, around, covered, curve, feather, mix, outside, sample, upper_share
+from engine.render.patch import Box, Slit, around, blend, covered, curve, flaps, mix, outside, sample, upper_share
 from engine.render.pose import Pose
 
 Array = NDArray[np.float32]
@@ -97,13 +97,13 @@ class Eye:
     def _prepare(self, rgb: Bytes) -> None:
         """Three textures: the upper lid, the lower lid, the eyeball, each continued where the others are."""
         x0, y0, x1, y1 = self.source_box
-        self.corner = (x0, y0)
-        texture = np.ascontiguousarray(rgb[y0:y1, x0:x1])
+        self.corner = np.array([x0, y0], np.float32)
+        self.texture = texture = np.ascontiguousarray(rgb[y0:y1, x0:x1])
         nodes = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), axis=-1).astype(np.float32)
         heights = Slit.between(self.upper, self.lower).heights(nodes)
         above, between = heights[..., 0] + heights[..., 1] < 0, heights[..., 2] <= 0
         outline = np.concatenate([curve(self.upper, 33), curve(self.lower, 33)[::-1]])
-        away = outside(outline, nodes)
+        away = outside(outline, self.source_box, self.unit)
         soft = 0.01 * self.unit
         self.upper_lid = extend(texture, (away > 0) & (above | ~between), soft)
         self.lower_lid = extend(texture, (away > 0) & (~above | ~between), soft)
@@ -124,14 +124,14 @@ class Eye:
         lifted = lower - self.rim * np.maximum(1 - ratio, 0)[:, None] * below
         return upper + np.outer(gap - ratio * np.maximum(full, 0), below) + lifted - lower, lifted, ratio
 
-    def draw(self, frame: Array, coefficients: Array, pose: Pose, limits: Box, source: Bytes) -> None:
-        """Draw into `frame` (h, w, 3) float 0 … 255, the target's `limits`."""
+    def draw(self, frame: Bytes, coefficients: Array, pose: Pose, limits: Box) -> None:
+        """Draw into `frame` (h, w, 3), the target's `limits`."""
         upper, lower, _ = self.contours(coefficients, pose)
         here = self.upper + self.bases[0] @ coefficients, self.lower + self.bases[1] @ coefficients
         moves = (upper - here[0]), (lower - here[1])
         change = max(float(np.linalg.norm(move, axis=1).max()) for move in moves) / self.width
         parted = float(smoothstep(np.array(change / 0.05)))
-        box = around(np.concatenate([upper, lower, *here]), 0.26 * self.unit, limits)
+        box = around(np.concatenate([upper, lower, *here]), 0.24 * self.unit, limits)
         x0, y0, x1, y1 = box
         width, height = x1 - x0, y1 - y0
         if parted == 0.0 or min(width, height) < 4:
@@ -141,23 +141,18 @@ class Eye:
         shape = (self.grid.rows, self.grid.columns, 2)
         head = self.field @ coefficients
         above, under = (
-            invert((head + lid @ move.astype(np.float32)).reshape(shape), self.grid, targets)
-            for lid, move in zip(self.lids, moves, strict=True)
+            upsample(invert(field.reshape(shape), self.grid, targets) - self.corner, step, width, height)
+            for field in (head + lid @ move.astype(np.float32) for lid, move in zip(self.lids, moves, strict=True))
         )
-        heights = upsample(Slit.between(curve(upper, 33), curve(lower, 33)).heights(targets), step, width, height)
-        top = upper_share(heights, 0.6)
-        above, under = upsample(above, step, width, height), upsample(under, step, width, height)
-        plain = sample(source, mix(under, above, top)).astype(np.float32)
-        eye = mix(
-            sample(self.lower_lid, under, self.corner).astype(np.float32),
-            sample(self.upper_lid, above, self.corner).astype(np.float32),
-            top,
-        )
-        hole = covered(heights, max(1.0, 0.012 * self.unit))
-        eye = mix(eye, self._ball(box, coefficients, pose), hole)
-        eye = plain + (eye - plain) * parted
-        view = frame[y0 - limits[1] : y1 - limits[1], x0 - limits[0] : x1 - limits[0]]
-        view[:] = mix(view, eye, feather(width, height, max(2, round(0.08 * self.unit))))
+        slit = Slit.between(curve(upper, 33), curve(lower, 33))
+        heights = upsample(slit.heights(targets), step, width, height)
+        share = upper_share(heights, 0.6)
+        eye = flaps(self.upper_lid, self.lower_lid, above, under, share)
+        eye = mix(eye, self._ball(box, coefficients, pose), covered(heights, max(1.0, 0.012 * self.unit)))
+        if parted < 1.0:
+            plain = sample(self.texture, mix(under, above, share)).astype(np.float32)
+            eye = plain + (eye - plain) * np.float32(parted)
+        blend(frame, eye, box, limits, max(2, round(0.08 * self.unit)))
 
     def _ball(self, box: Box, coefficients: Array, pose: Pose) -> Array:
         """The eyeball moved with the head and the eye's corners, (h, w, 3)."""

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.render.field import bump
 from engine.render.fill import guided, pull_push, smoothstep
 
 Array = NDArray[np.float32]
@@ -60,25 +59,26 @@ class Shape:
 
     def _fit_depth(self, mesh: Array) -> None:
         """Thin plate through the face and a ring of hair, ears and neck that lies as deep as the ears."""
-        face = self.frame.to(mesh[:468, :2])
-        depth = mesh[:468, 2] / self.frame.unit
+        some = np.unique(np.concatenate([np.arange(0, 468, 4), OVAL]))
+        face = self.frame.to(mesh[some, :2])
+        depth = mesh[some, 2] / self.frame.unit
         ears = float((mesh[234, 2] + mesh[454, 2]) / 2 / self.frame.unit)
         turn = np.linspace(0, 2 * np.pi, 28, endpoint=False)
         radii = np.stack([self.half * 1.45 * np.cos(turn), (self.chin + 0.55) * np.sin(turn)], axis=-1)
         ring = radii + [self.middle, -0.1]
         self.centres = np.concatenate([face, ring, ring * 1.35]).astype(np.float64)
         values = np.concatenate([depth, np.full(len(ring), ears - 0.05), np.full(len(ring), ears - 0.1)])
-        self.level = float(values.mean())
         size = len(self.centres)
         system = np.zeros((size + 3, size + 3))
-        system[:size, :size] = self._plate(self.centres) + 3e-3 * np.eye(size)
+        system[:size, :size] = self._plate(self.centres) + 1e-2 * np.eye(size)
         system[:size, size:] = np.concatenate([np.ones((size, 1)), self.centres], axis=1)
         system[size:, :size] = system[:size, size:].T
         self.solution = np.linalg.solve(system, np.concatenate([values, np.zeros(3)]))
 
     def _plate(self, at: Array) -> Array:
-        squared = ((at[:, None] - self.centres[None]) ** 2).sum(-1)
-        return 0.5 * squared * np.log(np.maximum(squared, 1e-12))
+        """Cubed distances of points (N, 2) to the centres."""
+        squared = (at**2).sum(1)[:, None] + (self.centres**2).sum(1) - 2.0 * at @ self.centres.T
+        return np.maximum(squared, 0.0) ** 1.5
 
     def depth(self, points: Array) -> Array:
         """Depth px at points (N, 2) px. Beyond the ring it stays what it is on the ring."""
@@ -86,10 +86,7 @@ class Shape:
         reach = np.hypot(at[:, 0] / (self.half * 1.9), at[:, 1] / ((self.chin + 0.55) * 1.3))
         at = at / np.maximum(reach, 1.0)[:, None] + [self.middle, -0.1]
         size = len(self.centres)
-        values = np.concatenate(
-            [self._plate(part) @ self.solution[:size] + self.solution[size] + part @ self.solution[size + 1 :]
-             for part in np.array_split(at, len(at) // 2000 + 1)]
-        )
+        values = self._plate(at) @ self.solution[:size] + self.solution[size] + at @ self.solution[size + 1 :]
         return values * self.frame.unit
 
     def follow(self, points: Array) -> Array:
@@ -122,13 +119,26 @@ def refine(matte: Array, rgb: Bytes, unit: float) -> Array:
     return np.clip((soft - 0.08) / 0.84, 0.0, 1.0).astype(np.float32)
 
 
-def plate(rgb: Array, matte: Array, unit: float) -> tuple[Array, Array]:
-    """What is behind the person: `rgb` (H, W, C) filled under and close around `matte`, and where it was filled (H, W)."""
+def layers(rgb: Bytes, matte: Array, unit: float) -> tuple[Bytes, Bytes]:
+    """Split a picture (H, W, 3) in what moves, (H, W, 4) colour times matte and matte, and the plate behind it.
+
+    The plate is filled under and close around the matte, and is the picture elsewhere. Colour + plate · (1 − matte) is
+    the picture again, exactly, however wrong the matte is: where it is too small, it is raised to what the colours need.
+    """
     reach = max(1, round(0.07 * unit))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     hidden = cv2.dilate((matte > 0.03).astype(np.float32), kernel)
-    soft = np.maximum(hidden, cv2.GaussianBlur(hidden, (0, 0), max(0.6, 0.03 * unit)))
-    return pull_push(rgb, 1.0 - hidden), soft
+    behind = pull_push(rgb.astype(np.float32), 1.0 - hidden)
+    soft = np.maximum(hidden, cv2.GaussianBlur(hidden, (0, 0), max(0.6, 0.03 * unit)))[..., None]
+    plate = np.clip(np.rint(rgb + (behind - rgb) * soft), 0, 255).astype(np.uint8)
+    needed = 1.0 - (rgb.astype(np.float32) / np.maximum(plate, 1)).min(axis=-1)
+    share = np.ceil(255 * np.maximum(matte, needed)).clip(0, 255).astype(np.uint8)
+    return np.dstack([cv2.subtract(rgb, behind_share(plate, share)), share]), plate
 
 
-__all__ = ["OVAL", "Frame", "Shape", "bump", "plate", "refine"]
+def behind_share(plate: Bytes, matte: Bytes) -> Bytes:
+    """`plate` (H, W, 3) times what `matte` (H, W) leaves of it."""
+    return cv2.multiply(plate, cv2.cvtColor(255 - matte, cv2.COLOR_GRAY2RGB), scale=1 / 255)
+
+
+__all__ = ["OVAL", "Frame", "Shape", "behind_share", "layers", "refine"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.render.field import Grid, invert, upsample
 from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
-from engine.render.patch import Box, Slit, around, covered, curve, feather, mix, outside, sample, upper_share
+from engine.render.patch import Box, Slit, around, blend, covered, curve, flaps, mix, outside, sample, upper_share
 
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -54,7 +54,7 @@ class Lips:
     def _prepare(self, rgb: Bytes, box: Box) -> None:
         """The two lips' textures: each keeps its own side of the picture and is continued over the other's."""
         x0, y0, x1, y1 = box
-        self.corner = (x0, y0)
+        self.corner = np.array([x0, y0], np.float32)
         self.texture = np.ascontiguousarray(rgb[y0:y1, x0:x1])
         nodes = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), axis=-1).astype(np.float32)
         heights = Slit.between(self.upper_edge, self.lower_edge).heights(nodes)
@@ -62,7 +62,7 @@ class Lips:
         outline = np.concatenate([curve(self.upper_edge, 41), curve(self.lower_edge, 41)[::-1]])
         corners = np.minimum(*(np.linalg.norm(nodes - corner, axis=-1) for corner in self.upper_edge[[0, -1]]))
         margin = 0.012 + 0.025 * np.exp(-((corners / (0.08 * self.unit)) ** 2))
-        hole = (outside(outline, nodes) < margin * self.unit) & (self.opened > 0)
+        hole = (outside(outline, box, self.unit) < margin * self.unit) & (self.opened > 0)
         self.upper = extend(self.texture, (above | ~between) & ~hole, 0.012 * self.unit)
         self.lower = extend(self.texture, (~above | ~between) & ~hole, 0.012 * self.unit)
 
@@ -72,11 +72,11 @@ class Lips:
         inner = landmarks[60:, :2]
         return Slit.between(curve(inner[:5], 41), curve(inner[[0, 7, 6, 5, 4]], 41))
 
-    def draw(self, frame: Array, landmarks: Array, coefficients: Array, limits: Box, source: Bytes) -> None:
-        """Draw into `frame` (h, w, 3) float 0 … 255, the target's `limits`; `landmarks` (68, 3) px of the target."""
+    def draw(self, frame: Bytes, landmarks: Array, coefficients: Array, limits: Box) -> None:
+        """Draw into `frame` (h, w, 3), the target's `limits`; `landmarks` (68, 3) px of the target."""
         change = float(np.linalg.norm(coefficients[4:][list(MOUTH)], axis=1).max()) / self.unit
         parted = float(smoothstep(np.array(change / 0.02)))
-        box = around(landmarks[MOUTH, :2], 0.3 * self.unit, limits)
+        box = around(landmarks[MOUTH, :2], 0.25 * self.unit, limits)
         x0, y0, x1, y1 = box
         width, height = x1 - x0, y1 - y0
         if parted == 0.0 or min(width, height) < 4:
@@ -85,25 +85,20 @@ class Lips:
         targets = Grid.of_pixels(x0, y0, width, height, step).nodes()
         shape = (self.grid.rows, self.grid.columns, 2)
         above, under = (
-            invert((field @ coefficients).reshape(shape), self.grid, targets) for field in self.fields
+            upsample(invert((field @ coefficients).reshape(shape), self.grid, targets) - self.corner, step, width, height)
+            for field in self.fields
         )
         slit = self.slit(landmarks)
         heights = upsample(slit.heights(targets), step, width, height)
-        top = upper_share(heights, 0.6)
-        above, under = upsample(above, step, width, height), upsample(under, step, width, height)
-        plain = sample(source, mix(under, above, top)).astype(np.float32)
-        lips = mix(
-            sample(self.lower, under, self.corner).astype(np.float32),
-            sample(self.upper, above, self.corner).astype(np.float32),
-            top,
-        )
-        lips = self._seam(lips, slit.gap, heights)
+        share = upper_share(heights, 0.6)
+        lips = self._seam(flaps(self.upper, self.lower, above, under, share), slit.gap, heights)
         inside = self.interior.layer(landmarks.astype(np.float32), box)
         hole = inside[..., 3] * covered(heights, 1.0, grown=0.5)
         lips = mix(lips, inside[..., :3] * 255.0, hole)
-        lips = plain + (lips - plain) * parted
-        view = frame[y0 - limits[1] : y1 - limits[1], x0 - limits[0] : x1 - limits[0]]
-        view[:] = mix(view, lips, feather(width, height, max(2, round(0.12 * self.unit))))
+        if parted < 1.0:
+            plain = sample(self.texture, mix(under, above, share)).astype(np.float32)
+            lips = plain + (lips - plain) * np.float32(parted)
+        blend(frame, lips, box, limits, max(2, round(0.12 * self.unit)))
 
     def _seam(self, lips: Array, gap: float, heights: Array) -> Array:
         """The dark line where lips meet, for a portrait whose own lips are apart and so has no such line to move."""

@@ -13,10 +13,9 @@ Bytes = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
 
-def sample(texture: Bytes, where: Array, corner: tuple[int, int] = (0, 0)) -> Bytes:
-    """`texture` (h, w[, C]) whose first pixel lies at `corner` px, read at picture px `where` (…, 2). Sharp (cubic)."""
-    where = where - np.array(corner, np.float32)
-    return cv2.remap(texture, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+def sample(texture: Bytes, where: Array) -> Bytes:
+    """`texture` (h, w[, C]) read at its own px `where` (…, 2), sharply (cubic); beyond its rim, as on it."""
+    return cv2.remap(texture, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 def mix(a: Array, b: Array, share: Array) -> Array:
@@ -104,10 +103,34 @@ def covered(heights: Array, soft: float, grown: float = 0.0) -> Array:
     return np.clip((top - bottom) / soft, 0.0, 1.0) * (heights[..., 2] <= 0)
 
 
-def outside(polygon: Array, points: Array) -> Array:
-    """How far in px each of points (h, w, 2) lies outside the polygon (N, 2); negative inside. Once per portrait."""
-    outline = np.round(polygon * 16).astype(np.int32) / 16
-    contour = outline.astype(np.float32)[:, None]
-    flat = points.reshape(-1, 2).astype(float)
-    distance = [-cv2.pointPolygonTest(contour, (x, y), True) for x, y in flat]
-    return np.array(distance, np.float32).reshape(points.shape[:2])
+def outside(polygon: Array, box: Box, unit: float) -> Array:
+    """How far in px each px of `box` lies outside the polygon (N, 2); negative inside, (h, w)."""
+    x0, y0, x1, y1 = box
+    fine = max(1, round(200 / unit))
+    mask = np.zeros(((y1 - y0) * fine, (x1 - x0) * fine), np.uint8)
+    at = (polygon - [x0, y0] + 0.5) * fine - 0.5
+    cv2.fillPoly(mask, [np.round(at * 256).astype(np.int32)], 1, cv2.LINE_8, 8)
+    away = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    within = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return cv2.resize((away - within) / fine, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+
+
+def flaps(upper: Bytes, lower: Bytes, above: Array, under: Array, share: Array) -> Array:
+    """Two textures read at `above` and `under` (h, w, 2) px and mixed by `share` of the upper (h, w), float (h, w, 3)."""
+    last = int(np.flatnonzero((share > 0).any(axis=1)).max(initial=-1)) + 1
+    first = int(np.flatnonzero((share < 1).any(axis=1)).min(initial=len(share)))
+    whole = np.empty((*share.shape, 3), np.float32)
+    whole[:first] = sample(upper, above[:first]) if first else 0
+    whole[last:] = sample(lower, under[last:]) if last < len(share) else 0
+    if first < last:
+        low = sample(lower, under[first:last]).astype(np.float32)
+        whole[first:last] = mix(low, sample(upper, above[first:last]).astype(np.float32), share[first:last])
+    return whole
+
+
+def blend(frame: Bytes, patch: Array, box: Box, limits: Box, rim: int) -> None:
+    """Lay `patch` (h, w, 3), 0 … 255, over `box` of `frame`, whose first px is that of `limits`; soft along its `rim`."""
+    x0, y0, x1, y1 = (box[i] - limits[i % 2] for i in range(4))
+    view = frame[y0:y1, x0:x1]
+    mixed = mix(view.astype(np.float32), patch, feather(x1 - x0, y1 - y0, rim))
+    view[:] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from engine.face.find import Face
 from engine.face.image import Picture
-from engine.render import head as head_parts
 from engine.render.eyes import SIDES, Eye
 from engine.render.field import Grid, invert, upsample
 from engine.render.flow import Flow
-from engine.render.head import Shape
+from engine.render.head import Shape, behind_share, layers, refine
 from engine.render.lips import Lips
 from engine.render.mouth import MouthInterior
 from engine.render.patch import Slit, mix, sample, upper_share
@@ -75,16 +74,11 @@ class Renderer:
     def _layers(self, matte: Array | None) -> None:
         """The head's surroundings split in what moves (with its matte) and the plate behind it."""
         x0, y0, x1, y1 = self.box
-        self.plate = self.matte = None
-        if matte is None:
-            return
         crop = np.ascontiguousarray(self.rgb[y0:y1, x0:x1])
-        unit = self.shape.frame.unit
-        soft = matte[y0:y1, x0:x1] if self.alpha is not None else head_parts.refine(matte[y0:y1, x0:x1], crop, unit)
-        behind, filled = head_parts.plate(crop.astype(np.float32), soft, unit)
-        self.plate = mix(crop.astype(np.float32), behind, filled)
-        self.matte = soft
-        self.front = crop.astype(np.float32) - (1.0 - soft)[..., None] * self.plate
+        self.front, self.plate = crop, None
+        if matte is not None:
+            unit = self.shape.frame.unit
+            self.front, self.plate = layers(crop, refine(matte[y0:y1, x0:x1], crop, unit), unit)
 
     def render(self, landmarks: Array) -> Bytes:
         """The frame at `landmarks` (68, 3) source px: (H, W, 3), or (H, W, 4) where the picture has alpha."""
@@ -95,34 +89,26 @@ class Renderer:
         reached = np.concatenate([pose.apply(self.landmarks) + left, target[:, 2:]], axis=1)
         x0, y0, x1, y1 = self.box
         where = self._where(coefficients, self.lips.slit(reached))
-        frame = self._warp(where)
+        frame = sample(self.front, where)
+        if self.plate is not None:
+            frame = cv2.add(cv2.cvtColor(frame, cv2.COLOR_RGBA2RGB), behind_share(self.plate, frame[..., 3]))
         for eye in self.eyes:
-            eye.draw(frame, coefficients, pose, self.box, self.rgb)
-        self.lips.draw(frame, reached, coefficients, self.box, self.rgb)
+            eye.draw(frame, coefficients, pose, self.box)
+        self.lips.draw(frame, reached, coefficients, self.box)
         out = self.rgb.copy()
-        out[y0:y1, x0:x1] = np.clip(np.rint(frame), 0, 255).astype(np.uint8)
+        out[y0:y1, x0:x1] = frame
         if self.alpha is None:
             return out
         alpha = self.alpha.copy()
-        alpha[y0:y1, x0:x1] = cv2.remap(alpha, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        alpha[y0:y1, x0:x1] = cv2.remap(alpha[y0:y1, x0:x1], where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.dstack([out, alpha])
 
     def _where(self, coefficients: Array, slit: Slit) -> Array:
-        """Source px (h, w, 2) for each px of the head's box."""
+        """Where each px of the head's box comes from, (h, w, 2) px within the box."""
         shape = (self.grid.rows, self.grid.columns, 2)
         upper, lower = (
             invert((field @ coefficients).reshape(shape), self.grid, self.targets) for field in self.fields
         )
-        heights = slit.heights(self.targets)
-        share = upper_share(heights, 0.05 * self.shape.frame.unit)
         x0, y0, x1, y1 = self.box
-        return upsample(lower + (upper - lower) * share[..., None], self.step, x1 - x0, y1 - y0)
-
-    def _warp(self, where: Array) -> Array:
-        """The head's box (h, w, 3) float 0 … 255, its pixels moved over the plate."""
-        if self.plate is None:
-            return sample(self.rgb, where).astype(np.float32)
-        corner = self.box[:2]
-        front = sample(self.front, where, corner)
-        matte = np.clip(sample(self.matte, where, corner), 0.0, 1.0)
-        return front + (1.0 - matte)[..., None] * self.plate
+        share = upper_share(slit.heights(self.targets), 0.05 * self.shape.frame.unit)
+        return upsample(mix(lower, upper, share) - np.array([x0, y0], np.float32), self.step, x1 - x0, y1 - y0)
