@@ -1,7 +1,7 @@
 """The eyes: lids that come down over an eyeball which keeps its shape.
 
-Three layers. The eyeball moves rigidly with the head. The upper and the lower lid are flaps of skin over it, each read from
-a texture that goes on as lid where the source picture shows the eye, and cut where they meet.
+Three layers. The eyeball moves rigidly with the head. The upper and the lower lid are flaps of skin over it, each read
+from a texture that goes on as lid where the source picture shows the eye, and cut where they meet.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from engine.render.flow import Flow
 from engine.render.patch import Box, Slit, around, blend, covered, curve, flaps, mix, outside, sample, upper_share
 from engine.render.pose import Pose
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 
 RIM = 0.025  # of the unit: how far below the mesh's lower contour the eye still shows
@@ -37,10 +37,18 @@ class Side(NamedTuple):
 
 
 SIDES = (
-    Side([33, 246, 161, 160, 159, 158, 157, 173, 133], [33, 7, 163, 144, 145, 153, 154, 155, 133],
-         (36, 37, 38, 39), (36, 41, 40, 39)),
-    Side([362, 398, 384, 385, 386, 387, 388, 466, 263], [362, 382, 381, 380, 374, 373, 390, 249, 263],
-         (42, 43, 44, 45), (42, 47, 46, 45)),
+    Side(
+        [33, 246, 161, 160, 159, 158, 157, 173, 133],
+        [33, 7, 163, 144, 145, 153, 154, 155, 133],
+        (36, 37, 38, 39),
+        (36, 41, 40, 39),
+    ),
+    Side(
+        [362, 398, 384, 385, 386, 387, 388, 466, 263],
+        [362, 382, 381, 380, 374, 373, 390, 249, 263],
+        (42, 43, 44, 45),
+        (42, 47, 46, 45),
+    ),
 )
 
 
@@ -83,7 +91,7 @@ class Eye:
         self._prepare(rgb)
 
     def _outline(self, upper: Array, lower: Array) -> tuple[Array, Array]:
-        """The mesh's contours a little larger: what it leaves out of the eye (wet rim, corners) must not move as lid."""
+        """The mesh's contours a little larger: wet rim and corners, which it leaves out, must not move as lid."""
         cut = Slit.between(upper, lower)
         at = np.clip((upper - upper[0]) @ cut.along / cut.length, 0, 1)[:, None]
         sideways = (2 * at - 1) ** 3 * 0.02 * self.unit * cut.along
@@ -113,14 +121,16 @@ class Eye:
         """Target contours of the lids (9, 2) px each, and how far they are open (9,), 1 as in the source."""
         residual = coefficients[4:].astype(np.float64)
         head = pose.matrix[:, :2]
-        upper = self.upper + self.bases[0][:, :4] @ coefficients[:4] + self.spread[0] @ residual[list(self.side.upper_points)]
-        lower = self.lower + self.bases[1][:, :4] @ coefficients[:4] + self.spread[1] @ residual[list(self.side.lower_points)]
+        lift, drop = residual[list(self.side.upper_points)], residual[list(self.side.lower_points)]
+        upper = self.upper + self.bases[0][:, :4] @ coefficients[:4] + self.spread[0] @ lift
+        lower = self.lower + self.bases[1][:, :4] @ coefficients[:4] + self.spread[1] @ drop
         gap_source = (self.lower - self.upper) @ head.T
         below = np.array([-head[1, 0], head[0, 0]]) / np.linalg.norm(head[:, 0])
         full = gap_source @ below
         gap = (lower - upper) @ below
         ratio = gap[MIDDLE] / np.maximum(full[MIDDLE], 0.02 * self.width)
-        ratio = self.pairs @ np.where(ratio < 1, np.maximum(ratio - CLOSED, 0) / (1 - CLOSED), np.minimum(ratio, WIDEST))
+        shutting = np.maximum(ratio - CLOSED, 0) / (1 - CLOSED)
+        ratio = self.pairs @ np.where(ratio < 1, shutting, np.minimum(ratio, WIDEST))
         lifted = lower - self.rim * np.maximum(1 - ratio, 0)[:, None] * below
         return upper + np.outer(gap - ratio * np.maximum(full, 0), below) + lifted - lower, lifted, ratio
 
@@ -130,7 +140,7 @@ class Eye:
         here = self.upper + self.bases[0] @ coefficients, self.lower + self.bases[1] @ coefficients
         moves = (upper - here[0]), (lower - here[1])
         change = max(float(np.linalg.norm(move, axis=1).max()) for move in moves) / self.width
-        parted = float(smoothstep(np.array(change / 0.05)))
+        parted = float(smoothstep(change / 0.05))
         box = around(np.concatenate([upper, lower, *here]), 0.24 * self.unit, limits)
         x0, y0, x1, y1 = box
         width, height = x1 - x0, y1 - y0

@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from engine.render.fill import pull_push
+
+Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Grid:
 
     @staticmethod
     def of_pixels(x0: int, y0: int, width: int, height: int, step: int) -> "Grid":
-        """The grid whose values `upsample` brings to each pixel of a box: nodes amid step × step px, one more around."""
+        """The grid whose values `upsample` brings to each px of a box: nodes amid step × step px, one more around."""
         half = (step - 1) / 2 - step
         return Grid(x0 + half, y0 + half, step, -(-height // step) + 2, -(-width // step) + 2)
 
@@ -53,7 +55,7 @@ def bump(distance: Array) -> Array:
 
 
 def interpolation(centres: Array, radii: Array, points: Array, ridge: float = 1e-3) -> Array:
-    """(N, K): weights that carry values at `centres` (K, 2) to `points` (N, 2), smoothly, each within its radius (K,)."""
+    """(N, K): weights that carry values at `centres` (K, 2) to `points` (N, 2), each smoothly within its radius."""
 
     def kernel(at: Array) -> Array:
         return bump(np.linalg.norm(at[:, None] - centres[None], axis=-1) / radii)
@@ -62,16 +64,20 @@ def interpolation(centres: Array, radii: Array, points: Array, ridge: float = 1e
     return np.linalg.solve(own.T, kernel(points).T).T
 
 
-def invert(displacement: Array, grid: Grid, targets: Array, start: Array | None = None, rounds: int = 12) -> Array:
+def invert(displacement: Array, grid: Grid, targets: Array, rounds: int = 12) -> Array:
     """Where the points that arrive at `targets` (h, w, 2) px come from, for `displacement` on `grid`. (h, w, 2) px.
 
-    Damped fixed point: converges wherever the displacement does not fold, stays bounded where it does.
+    A damped fixed point; where the displacement folds and it does not settle, the surroundings are continued.
     """
     offset = np.array([grid.x0, grid.y0], np.float32)
     scale = np.float32(1.0 / grid.step)
-    at = targets.copy() if start is None else start.copy()
+    at = targets.copy()
     for _ in range(rounds):
         where = (at - offset) * scale
         moved = cv2.remap(displacement, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        at -= np.float32(0.75) * (at + moved - targets)
+        error = at + moved - targets
+        at -= np.float32(0.75) * error
+    astray = np.abs(error).max(axis=-1) * scale
+    if astray.max() > 0.5:
+        at = targets + pull_push(at - targets, np.clip(1.5 - astray, 0.0, 1.0))
     return at

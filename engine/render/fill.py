@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 
 
@@ -64,7 +64,7 @@ def guided(mask: Array, guide: Array, radius: int, epsilon: float) -> Array:
     return np.clip(mean(slope) * guide + mean(offset), 0.0, 1.0).astype(np.float32)
 
 
-def smoothstep(values: Array) -> Array:
+def smoothstep(values: Array | float) -> Array:
     """0 below 0, 1 above 1, and in between a curve with no corner at either end."""
-    t = np.clip(values, 0.0, 1.0)
+    t = np.clip(np.asarray(values), 0.0, 1.0)
     return (t * t * t * (t * (t * 6.0 - 15.0) + 10.0)).astype(np.float32)

@@ -1,8 +1,8 @@
 """The displacement of every point of the head, as a matrix times 4 + 68 coefficients.
 
-Four columns carry the rigid motion, with depth, weighted by how much a point follows the head; 68 carry what each landmark
-does beyond it, smoothly and only nearby. There are two such fields: one that does not know the lower lip and one that does
-not know the upper, so that the lips part along a cut. Lids are moved on top of this, in `eyes.py`.
+Four columns carry the rigid motion, with depth, weighted by how much a point follows the head; 68 carry what each
+landmark does beyond it, smoothly and only nearby. There are two such fields: one that does not know the lower lip and
+one that does not know the upper, so that the lips part along a cut. Lids are moved on top of this, in `eyes.py`.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from engine.render.field import interpolation
 from engine.render.head import Shape
 from engine.render.pose import Pose
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 
 LIDS = (37, 38, 40, 41, 43, 44, 46, 47)
 UPPER_LIP = (49, 50, 51, 52, 53, 61, 62, 63)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.render.fill import guided, pull_push, smoothstep
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 
 OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152]
@@ -20,7 +20,7 @@ OVAL += [148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 
 
 @dataclass(frozen=True)
 class Frame:
-    """The face's own axes in the picture: origin between the outer eye corners, `across` and `down` unit vectors (2,)."""
+    """The face's axes in the picture: origin between the outer eye corners, `across` and `down` unit vectors (2,)."""
 
     origin: Array
     across: Array
@@ -29,7 +29,7 @@ class Frame:
 
     @staticmethod
     def of(landmarks: Array) -> "Frame":
-        """`unit` is the distance of the outer eye corners in px, measured in depth too, so that a turned head counts."""
+        """`unit` is the distance of the outer eye corners in px, in depth too, for a turned head."""
         line = landmarks[45] - landmarks[36]
         across = line[:2] / max(float(np.linalg.norm(line[:2])), 1e-6)
         origin = (landmarks[45, :2] + landmarks[36, :2]) / 2
@@ -123,7 +123,7 @@ def layers(rgb: Bytes, matte: Array, unit: float) -> tuple[Bytes, Bytes]:
     """Split a picture (H, W, 3) in what moves, (H, W, 4) colour times matte and matte, and the plate behind it.
 
     The plate is filled under and close around the matte, and is the picture elsewhere. Colour + plate · (1 − matte) is
-    the picture again, exactly, however wrong the matte is: where it is too small, it is raised to what the colours need.
+    the picture again, exactly, however wrong the matte is: where too small, it is raised to what the colours need.
     """
     reach = max(1, round(0.07 * unit))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
@@ -139,6 +139,3 @@ def layers(rgb: Bytes, matte: Array, unit: float) -> tuple[Bytes, Bytes]:
 def behind_share(plate: Bytes, matte: Bytes) -> Bytes:
     """`plate` (H, W, 3) times what `matte` (H, W) leaves of it."""
     return cv2.multiply(plate, cv2.cvtColor(255 - matte, cv2.COLOR_GRAY2RGB), scale=1 / 255)
-
-
-__all__ = ["OVAL", "Frame", "Shape", "behind_share", "layers", "refine"]

@@ -1,6 +1,6 @@
 """The mouth's surroundings: two lips that part along a cut, with the mouth's interior between them.
 
-The upper lip is read from a texture that goes on upward-lip-coloured below its edge, the lower lip likewise, so that
+The upper lip is read from a texture that goes on lip-coloured below its edge, the lower lip likewise, so that
 neither teeth nor the other lip are ever dragged along. What is between the lips comes from `mouth.py`.
 """
 
@@ -14,7 +14,7 @@ from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
 from engine.render.patch import Box, Slit, around, blend, covered, curve, flaps, mix, outside, sample, upper_share
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 
 UPPER_EDGE = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]  # mesh points of the inner lips, corner to corner
@@ -75,7 +75,7 @@ class Lips:
     def draw(self, frame: Bytes, landmarks: Array, coefficients: Array, limits: Box) -> None:
         """Draw into `frame` (h, w, 3), the target's `limits`; `landmarks` (68, 3) px of the target."""
         change = float(np.linalg.norm(coefficients[4:][list(MOUTH)], axis=1).max()) / self.unit
-        parted = float(smoothstep(np.array(change / 0.02)))
+        parted = float(smoothstep(change / 0.02))
         box = around(landmarks[MOUTH, :2], 0.25 * self.unit, limits)
         x0, y0, x1, y1 = box
         width, height = x1 - x0, y1 - y0
@@ -85,8 +85,8 @@ class Lips:
         targets = Grid.of_pixels(x0, y0, width, height, step).nodes()
         shape = (self.grid.rows, self.grid.columns, 2)
         above, under = (
-            upsample(invert((field @ coefficients).reshape(shape), self.grid, targets) - self.corner, step, width, height)
-            for field in self.fields
+            upsample(invert(field.reshape(shape), self.grid, targets) - self.corner, step, width, height)
+            for field in (basis @ coefficients for basis in self.fields)
         )
         slit = self.slit(landmarks)
         heights = upsample(slit.heights(targets), step, width, height)
@@ -102,7 +102,7 @@ class Lips:
 
     def _seam(self, lips: Array, gap: float, heights: Array) -> Array:
         """The dark line where lips meet, for a portrait whose own lips are apart and so has no such line to move."""
-        strength = 0.62 * self.opened * float(1.0 - smoothstep(np.array(gap / (0.05 * self.unit))))
+        strength = 0.62 * self.opened * float(1.0 - smoothstep(gap / (0.05 * self.unit)))
         if strength == 0.0:
             return lips
         width = max(0.8, 0.016 * self.unit)

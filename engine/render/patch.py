@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from engine.render.fill import smoothstep
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
@@ -82,7 +82,7 @@ class Slit:
         return float((self.lower - self.upper).max())
 
     def heights(self, points: Array) -> Array:
-        """(..., 3) float32 at points (..., 2) px: px below the upper contour, below the lower, beyond the nearer corner."""
+        """(..., 3) float32 at points (..., 2): px below the upper contour, below the lower, beyond the near corner."""
         away = points - self.origin
         at, height = away @ self.along, away @ self.below
         beyond = np.maximum(np.maximum(-at, at - self.length), 0.0)
@@ -116,7 +116,7 @@ def outside(polygon: Array, box: Box, unit: float) -> Array:
 
 
 def flaps(upper: Bytes, lower: Bytes, above: Array, under: Array, share: Array) -> Array:
-    """Two textures read at `above` and `under` (h, w, 2) px and mixed by `share` of the upper (h, w), float (h, w, 3)."""
+    """Two textures read at `above` and `under` (h, w, 2) px, mixed by `share` of the upper: float (h, w, 3)."""
     last = int(np.flatnonzero((share > 0).any(axis=1)).max(initial=-1)) + 1
     first = int(np.flatnonzero((share < 1).any(axis=1)).min(initial=len(share)))
     whole = np.empty((*share.shape, 3), np.float32)
@@ -129,7 +129,7 @@ def flaps(upper: Bytes, lower: Bytes, above: Array, under: Array, share: Array) 
 
 
 def blend(frame: Bytes, patch: Array, box: Box, limits: Box, rim: int) -> None:
-    """Lay `patch` (h, w, 3), 0 … 255, over `box` of `frame`, whose first px is that of `limits`; soft along its `rim`."""
+    """Lay `patch` (h, w, 3), 0 … 255, over `box` of `frame`, which shows `limits`; soft along its `rim` px."""
     x0, y0, x1, y1 = (box[i] - limits[i % 2] for i in range(4))
     view = frame[y0:y1, x0:x1]
     mixed = mix(view.astype(np.float32), patch, feather(x1 - x0, y1 - y0, rim))

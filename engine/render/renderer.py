@@ -1,11 +1,15 @@
 """Landmarks turn into pixels: the portrait's own pixels are moved, and only what no pixel shows is put in.
 
-A frame is a pure function of its 68 landmarks. The head is warped along a dense field, at the picture's own resolution,
-over a plate of what is behind it; eyes and lips are drawn over that as flaps (`eyes.py`, `lips.py`). Everything outside the
-head's surroundings is the source, bit by bit. Does not decide how anything moves: see `engine/motion`.
+A frame is a pure function of its 68 landmarks. The head is warped along a dense field, at the picture's own
+resolution, over a plate of what is behind it; eyes and lips are drawn over that as flaps (`eyes.py`, `lips.py`).
+Everything outside the head's surroundings is the source, bit by bit. How anything moves is decided in
+`engine/motion`.
 """
 
 import hashlib
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import product
 from typing import Any
 
 import cv2
@@ -17,6 +21,7 @@ from engine.face.find import Face
 from engine.face.image import Picture
 from engine.render.eyes import SIDES, Eye
 from engine.render.field import Grid, invert, upsample
+from engine.render.fill import extend
 from engine.render.flow import Flow
 from engine.render.head import Shape, behind_share, layers, refine
 from engine.render.lips import Lips
@@ -25,14 +30,14 @@ from engine.render.patch import Slit, mix, sample, upper_share
 from engine.render.pose import checked, fit, residual
 
 try:
-    from engine.face.person import person_matte
+    from engine.face.person import person_matte  # type: ignore[import-not-found]
 except ImportError:  # the matte is optional: without it the surroundings stretch
 
     def person_matte(rgb: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         return None
 
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 
 VERSION = 1  # goes up whenever the same landmarks give other pixels
@@ -45,10 +50,11 @@ class Renderer:
         del style  # styles' own pixels come with the network that blends them
         self.rgb = np.ascontiguousarray(picture.rgb)
         self.alpha = picture.alpha
+        self.cutout = self.alpha if self.alpha is not None and float((self.alpha < 128).mean()) > 0.03 else None
         self.landmarks = checked(face.landmarks)
         mesh = np.asarray(face.mesh, np.float64)
-        matte = person_matte(self.rgb) if self.alpha is None else self.alpha.astype(np.float32) / 255
-        self.shape = Shape(self.landmarks, mesh, elastic=matte is None)
+        matte = person_matte(self.rgb) if self.cutout is None else None
+        self.shape = Shape(self.landmarks, mesh, elastic=matte is None and self.cutout is None)
         height, width = self.rgb.shape[:2]
         self.box = self.shape.box(width, height)
         self.flow = Flow(self.landmarks, self.shape)
@@ -75,9 +81,11 @@ class Renderer:
         """The head's surroundings split in what moves (with its matte) and the plate behind it."""
         x0, y0, x1, y1 = self.box
         crop = np.ascontiguousarray(self.rgb[y0:y1, x0:x1])
+        unit = self.shape.frame.unit
         self.front, self.plate = crop, None
-        if matte is not None:
-            unit = self.shape.frame.unit
+        if self.cutout is not None:
+            self.front = extend(crop, self.cutout[y0:y1, x0:x1] > 0, 0.02 * unit)
+        elif matte is not None:
             self.front, self.plate = layers(crop, refine(matte[y0:y1, x0:x1], crop, unit), unit)
 
     def render(self, landmarks: Array) -> Bytes:
@@ -87,28 +95,86 @@ class Renderer:
         left = residual(self.landmarks, target, pose, self.shape.frame.unit)
         coefficients = self.flow.coefficients(pose, left)
         reached = np.concatenate([pose.apply(self.landmarks) + left, target[:, 2:]], axis=1)
-        x0, y0, x1, y1 = self.box
         where = self._where(coefficients, self.lips.slit(reached))
-        frame = sample(self.front, where)
+        frame, matte = sample(self.front, where), None
         if self.plate is not None:
-            frame = cv2.add(cv2.cvtColor(frame, cv2.COLOR_RGBA2RGB), behind_share(self.plate, frame[..., 3]))
+            matte = frame[..., 3]
+            frame = cv2.add(cv2.cvtColor(frame, cv2.COLOR_RGBA2RGB), behind_share(self.plate, matte))
         for eye in self.eyes:
             eye.draw(frame, coefficients, pose, self.box)
         self.lips.draw(frame, reached, coefficients, self.box)
+        x0, y0, x1, y1 = self.box
         out = self.rgb.copy()
-        out[y0:y1, x0:x1] = frame
         if self.alpha is None:
+            out[y0:y1, x0:x1] = frame
             return out
         alpha = self.alpha.copy()
-        alpha[y0:y1, x0:x1] = cv2.remap(alpha[y0:y1, x0:x1], where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        view = alpha[y0:y1, x0:x1]
+        view[:] = self._moved_alpha(view, where, matte)
+        out[y0:y1, x0:x1] = np.where(view[..., None] > 0, frame, out[y0:y1, x0:x1])
         return np.dstack([out, alpha])
+
+    def _moved_alpha(self, alpha: Bytes, where: Array, matte: Bytes | None) -> Bytes:
+        """The picture's own alpha (h, w) moved with the head; where a matte (h, w) says background, it stays."""
+        moved = cv2.remap(alpha, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        if matte is None:
+            return moved
+        share = matte.astype(np.float32) / 255
+        return np.rint(alpha + (moved.astype(np.float32) - alpha) * share).astype(np.uint8)
 
     def _where(self, coefficients: Array, slit: Slit) -> Array:
         """Where each px of the head's box comes from, (h, w, 2) px within the box."""
-        shape = (self.grid.rows, self.grid.columns, 2)
-        upper, lower = (
-            invert((field @ coefficients).reshape(shape), self.grid, self.targets) for field in self.fields
-        )
+        lower, upper = self._sources(coefficients, True), self._sources(coefficients, False)
         x0, y0, x1, y1 = self.box
         share = upper_share(slit.heights(self.targets), 0.05 * self.shape.frame.unit)
         return upsample(mix(lower, upper, share) - np.array([x0, y0], np.float32), self.step, x1 - x0, y1 - y0)
+
+    def _sources(self, coefficients: Array, lower: bool) -> Array:
+        """Where the box's coarse targets come from, (h, w, 2) px, as the upper or the lower lip's side moves."""
+        displacement = (self.fields[lower] @ coefficients).reshape(self.grid.rows, self.grid.columns, 2)
+        return invert(displacement, self.grid, self.targets)
+
+    @cached_property
+    def moving_region(self) -> Array:
+        """(H, W) float32: above 0 wherever a frame may differ from the source, for turns of the head up to 12 degrees.
+
+        Outside it such frames are the source, bit by bit.
+        """
+        x0, y0, x1, y1 = self.box
+        unit, step = self.shape.frame.unit, self.step
+        rows, columns = self.targets.shape[:2]
+        moving = np.ones((y1 - y0, x1 - x0), np.uint8)  # what is there to be moved: not the background
+        if self.cutout is not None:
+            moving = (self.cutout[y0:y1, x0:x1] > 0).astype(np.uint8)
+        elif self.plate is not None:
+            moving = (self.front[..., 3] > 0).astype(np.uint8)
+        moving = cv2.copyMakeBorder(moving, step, 2 * step, step, 2 * step, cv2.BORDER_REPLICATE)
+        moving = cv2.dilate(moving[: rows * step, : columns * step], np.ones((3 * step, 3 * step), np.uint8))
+        corner = np.array([x0 - step, y0 - step], np.float32)
+        changed = np.zeros((rows, columns), np.uint8)
+        for landmarks in self._turned():
+            pose = fit(self.landmarks, landmarks)
+            coefficients = self.flow.coefficients(pose, residual(self.landmarks, landmarks, pose, unit))
+            for lower in (False, True):
+                source = self._sources(coefficients, lower)
+                there = cv2.remap(moving, source - corner, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+                moved = np.abs(source - self.targets).max(axis=-1) > 1 / 80  # remap counts in 1/32 px
+                changed |= (moved & (there > 0)).astype(np.uint8)
+        reach = 2 * round(0.12 * unit / step) + 3
+        changed = cv2.dilate(changed, np.ones((reach, reach), np.uint8)).astype(np.float32)
+        region = np.zeros(self.rgb.shape[:2], np.float32)
+        region[y0:y1, x0:x1] = upsample(changed, step, x1 - x0, y1 - y0)
+        return region
+
+    def _turned(self) -> Iterator[Array]:
+        """Landmarks (68, 3) of the head turned each way by 12 degrees, about the neck or the eyes, mouth open."""
+        unit = self.shape.frame.unit
+        opened = self.landmarks.copy()
+        opened[[7, 8, 9, 56, 57, 58, 65, 66, 67], :2] += 0.4 * unit * self.shape.frame.down
+        neck = self.landmarks[8] + [0.0, 0.3 * unit, -unit]
+        eyes = np.append(self.shape.frame.origin, self.landmarks[27, 2])
+        for axis in product((-1, 0, 1), repeat=3):
+            vector = np.radians(12.0) * np.array(axis) / max(float(np.linalg.norm(axis)), 1.0)
+            turn = cv2.Rodrigues(vector)[0]
+            for pivot in (neck, eyes):
+                yield (opened - pivot) @ turn.T + pivot
