@@ -1,7 +1,7 @@
 """The audible sound of a strip as a WAV file: trimmed, offset, at its volume, exactly as long as its frames.
 
-A plain strip is read through Blender's own audio library at the file's own rate, in pieces, so an hour neither fills
-the memory nor stops the interface. What that path cannot hear (retiming, an animated volume, modifiers) is mixed by
+A plain strip is read through Blender's own audio library at the file's own rate, streamed, so an hour does not fill the
+memory; lossless files in pieces, so it does not stop the interface either. What that path cannot hear (retiming, an animated volume, modifiers) is mixed by
 Blender from a copy of the scene that holds this strip alone, so nothing of the user's is muted or moved. In a window
 Blender mixes in the background: the extraction is a generator that `addon.pump` takes one step further each time.
 """
@@ -15,22 +15,27 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import aud
+import aud as _aud
 import bpy
 
 from . import compat, strips
 from .problem import Problem
 
 PIECE = 60.0  # s read in one step, about 0.1 s of work
+EXACT = {".wav", ".flac", ".aif", ".aiff"}  # read in pieces: in others a jump lands some milliseconds off
 MIX_RATE = 48000
 MIX_SCENE = "Parlando mixdown"
 MIX_SILENCE = 60.0  # s without any growth of the file after which mixing has failed
 _BUFFER = 16384
+aud: Any = _aud  # its published types are wrong
 
 
 def fps_of(scene: bpy.types.Scene) -> Fraction:
     """The scene's frame rate, 24000/1001 where Blender has 24 / 1.001."""
-    base = Fraction(scene.render.fps_base).limit_denominator(100000)
+    held = scene.render.fps_base  # 32 bit: 1.001 is held as 1.00100004
+    base = Fraction(held).limit_denominator(1000)
+    if abs(float(base) - held) > 1e-6 * held:
+        base = Fraction(held).limit_denominator(1000000)
     return Fraction(scene.render.fps) / base
 
 
@@ -112,25 +117,32 @@ def _read(
             f"The strip “{name}” has no sound that can be read: {source} is damaged or has no audio track."
         ) from problem
     rate = round(rate)
-    if rate < 1 or length == 0:
+    if rate < 1 or length <= 0:
         raise Problem(f"The strip “{name}” has no sound that can be read: {source} holds no audio.")
     if channels > 2 or (mono and channels > 1):
         channels = 1 if mono else 2
         sound = sound.rechannel(channels)
     if volume != 1.0:
         sound = sound.volume(volume)
-    total, first, piece = round(duration * rate), round(begin * rate), round(PIECE * rate)
+    sound = sound.mix(aud.Sound.silence(rate).rechannel(channels))  # or the library repeats the last buffer at the end
+    total, first = round(duration * rate), round(begin * rate)
+    piece = round(PIECE * rate) if source.suffix.lower() in EXACT else total
     part = target.with_name(f".{target.name}.part")
     try:
-        with _writing(part, rate, channels) as (write, _):
+        with _writing(part, rate, channels) as write:
             done = 0
             while done < total:
                 count = min(piece, total - done)
                 lead = min(count, max(0, -(first + done)))  # silence before the content
                 write(b"\0" * (2 * channels * lead))
                 if lead < count:
-                    data = _samples(sound, first + done + lead, count - lead, rate, channels, part)
-                    write(data + b"\0" * (2 * channels * (count - lead) - len(data)))
+                    try:
+                        write(_samples(sound, first + done + lead, count - lead, rate, channels, part))
+                    except (aud.error, EOFError) as problem:
+                        raise Problem(
+                            f"The sound of the strip “{name}” cannot be read from {(first + done) / rate:.1f} s on: "
+                            f"{source} is damaged."
+                        ) from problem
                 done += count
                 yield done / total
         os.replace(part, target)
@@ -139,33 +151,40 @@ def _read(
 
 
 def _samples(sound: Any, first: int, count: int, rate: int, channels: int, beside: Path) -> bytes:
-    """`count` samples from sample `first` on as little-endian 16 bit, fewer at the sound's end.
+    """`count` samples from sample `first` on as little-endian 16 bit.
 
-    The library writes whole buffers, so more than asked: the rest is cut off.
+    The library rounds times down, finds only whole seconds exactly and writes whole buffers: a little more is asked for
+    and cut off.
     """
     piece = beside.with_name(f".{beside.name}.wav")
-    half = 0.5 / rate  # it rounds times down
+    half = 0.5 / rate
+    second, skipped = divmod(first, rate)
     try:
-        limited = sound.limit(first / rate + half, (first + count + 2) / rate + half)
-        limited.write(
+        sound.limit(second + half, (first + count + 2) / rate + half).write(
             str(piece), rate, channels, aud.FORMAT_S16, aud.CONTAINER_WAV, aud.CODEC_PCM, 0, _BUFFER
         )
-        with wave.open(str(piece), "rb") as file:
-            there = min(count, max(0, limited.length))
-            return file.readframes(there)
-    except (aud.error, wave.Error, EOFError) as problem:
-        raise Problem(f"The sound could not be read on from {first / rate:.1f} s: {problem}") from problem
+        with open(piece, "rb") as file:
+            file.seek(12)
+            while (header := file.read(8))[:4] != b"data":  # Python's wave knows no WAVE_FORMAT_EXTENSIBLE before 3.12
+                if len(header) < 8:
+                    raise EOFError("no samples")
+                file.seek(int.from_bytes(header[4:], "little"), os.SEEK_CUR)
+            file.seek(2 * channels * skipped, os.SEEK_CUR)
+            data = file.read(2 * channels * count)
+        if len(data) < 2 * channels * count:
+            raise EOFError(f"{len(data)} bytes of {2 * channels * count}")
+        return data
     finally:
         piece.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _writing(path: Path, rate: int, channels: int) -> Iterator[tuple[Callable[[bytes], None], wave.Wave_write]]:
-    """A 16-bit WAV to write to; a refusal of the system becomes a Problem."""
+def _writing(path: Path, rate: int, channels: int) -> Iterator[Callable[[bytes], None]]:
+    """What appends samples to a new 16-bit WAV; a refusal of the system becomes a Problem."""
     try:
         with wave.open(str(path), "wb") as file:
             file.setparams((channels, 2, rate, 0, "NONE", ""))
-            yield file.writeframesraw, file
+            yield file.writeframesraw
     except OSError as problem:
         raise Problem(f"The sound cannot be written to {path.parent} ({problem.strerror}).") from problem
 
@@ -208,7 +227,7 @@ def _mix(scene: bpy.types.Scene, strip: Any, target: Path, duration: Fraction) -
         total = round(duration * MIX_RATE)
         part = target.with_name(f".{target.name}.part")
         try:
-            with wave.open(str(mixed), "rb") as source, _writing(part, MIX_RATE, source.getnchannels()) as (write, _):
+            with wave.open(str(mixed), "rb") as source, _writing(part, MIX_RATE, source.getnchannels()) as write:
                 done = 0
                 while done < total:
                     count = min(total - done, int(PIECE * MIX_RATE))

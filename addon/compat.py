@@ -15,7 +15,9 @@ def sequencer_scene(context: bpy.types.Context) -> bpy.types.Scene:
     """The scene the Sequencer shows: since 5.0 it may be another than the window's; a timer has neither."""
     workspace = getattr(context, "workspace", None)
     scene = getattr(context, "sequencer_scene", None) or getattr(workspace, "sequencer_scene", None)
-    return scene or context.scene
+    scene = scene or context.scene
+    assert scene is not None
+    return scene
 
 
 def active_strip(scene: bpy.types.Scene) -> Any | None:

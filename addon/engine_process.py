@@ -1,11 +1,12 @@
 """The engine's process as Blender holds it: started on first use, kept warm, restarted after a crash, never waited for.
 
-`EngineClient.submit` queues a request and `pump()`, called often from Blender's main thread, moves everything: it starts
-the process, sends one request at a time, hands events to their request, and notices a process that died, is silent or
-talks nonsense. Nothing here blocks and nothing here knows Blender (no bpy), so it is driven the same way by tests.
+`EngineClient.submit` queues a request and `pump()`, called often from Blender's main thread, moves everything: it
+starts the process, sends one request at a time, hands events to their request, and notices a process that died, is
+silent or talks nonsense. Nothing here blocks and nothing here knows Blender (no bpy), so tests drive it the same way.
 """
 
 import collections
+import contextlib
 import os
 import queue
 import subprocess
@@ -119,10 +120,8 @@ class _Process:
     def end(self, patience: float = 0.3) -> None:
         """Ends the process: by the end of its stdin, else by force. Takes are whole at every moment."""
         assert self.popen.stdin is not None
-        try:
+        with contextlib.suppress(OSError):  # it is gone already, which is what we want
             self.popen.stdin.close()
-        except OSError:
-            pass  # it is gone already, which is what we want
         try:
             self.popen.wait(patience)
         except subprocess.TimeoutExpired:

@@ -36,7 +36,10 @@ def steps(base: str, folder: Path, root: Path, kind: str, wheels: Path | None) -
         install += ["--no-index", "--find-links", str(wheels)]
         fetch += ["--wheels", str(wheels)]
     elif kind == "CPU" and sys.platform != "darwin":
-        install += ["--extra-index-url", f"{_TORCH}/cpu"]  # "+cpu" sorts above the plain version, which is CUDA on Linux
+        install += [
+            "--extra-index-url",
+            f"{_TORCH}/cpu",
+        ]  # "+cpu" sorts above the plain version, which is CUDA on Linux
     elif kind == "CUDA" and sys.platform == "win32":
         install += ["--extra-index-url", f"{_TORCH}/{_CUDA}"]  # the plain version there is for the CPU
     return [

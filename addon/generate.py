@@ -1,7 +1,7 @@
 """The two jobs of the add-on, from what the file says to what comes back into it.
 
-    generate      a sound strip and a portrait → a take → an image strip above the sound
-    render_edits  the landmarks as they are now → a take that shares the unchanged frames → shown in the same strip
+generate      a sound strip and a portrait → a take → an image strip above the sound
+render_edits  the landmarks as they are now → a take that shares the unchanged frames → shown in the same strip
 """
 
 import os
@@ -165,9 +165,7 @@ def render_edits(scene: bpy.types.Scene, take_name: str = "") -> Job:
     return job
 
 
-def _write_edits(
-    folder: Path, old: Path, known: landmarks.Data, moved: np.ndarray
-) -> Generator[float, None, None]:
+def _write_edits(folder: Path, old: Path, known: landmarks.Data, moved: np.ndarray) -> Generator[float, None, None]:
     """`edited.npz`, and the older take's sound, which is this one's too."""
     arrays = {**known.arrays, "landmarks": moved}
     try:

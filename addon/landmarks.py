@@ -1,10 +1,10 @@
 """The 68 landmarks as keyed empties: engine's motion in, animator's edits out.
 
-Spaces. A pixel of the portrait (x right, y down, z toward the viewer, all in pixels) lies in the picture plane's space at
-X = (x − W/2)·s, Y = −z·s, Z = (H/2 − y)·s, with s = 2 / max(W, H): upright, facing −Y, the longer side 2 units. The head
-empty is the plane's child and carries the pose; the 68 are the head's children. So plane⁻¹ · world of a landmark is its
-pixel, wherever the plane is moved. `location` and the head's `rotation_euler` are the engine's; `delta_location` (and the
-head's other deltas) are the animator's and are only ever read here.
+Spaces. A pixel of the portrait (x right, y down, z toward the viewer, all in pixels) lies in the picture plane's space
+at X = (x − W/2)·s, Y = −z·s, Z = (H/2 − y)·s, with s = 2 / max(W, H): upright, facing −Y, the longer side 2 units. The
+head empty is the plane's child and carries the pose; the 68 are the head's children. So plane⁻¹ · world of a landmark is
+its pixel, wherever the plane is moved. `location` and the head's `rotation_euler` are the engine's; `delta_location`
+(and the head's other deltas) are the animator's and are only ever read here.
 
 Nothing here renders and nothing here calls the engine.
 """
@@ -20,10 +20,17 @@ from . import compat, strips, takes
 from .problem import Problem
 
 # iBUG order; sides are the speaker's own.
-REGIONS = (
-    ("jaw", 17), ("brow_r", 5), ("brow_l", 5), ("nose", 9), ("eye_r", 6), ("eye_l", 6), ("lip_outer", 12), ("lip_inner", 8),
-)  # fmt: skip
-NAMES = tuple(f"{region}_{number:02d}" for region, count in REGIONS for number in range(count))
+REGIONS = {
+    "jaw": 17,
+    "brow_r": 5,
+    "brow_l": 5,
+    "nose": 9,
+    "eye_r": 6,
+    "eye_l": 6,
+    "lip_outer": 12,
+    "lip_inner": 8,
+}
+NAMES = tuple(f"{region}_{number:02d}" for region, count in REGIONS.items() for number in range(count))
 COLOURS = {
     "jaw": (0.6, 0.6, 0.6, 1.0),
     "brow": (0.9, 0.7, 0.2, 1.0),
@@ -96,8 +103,8 @@ def to_pixels(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def head_motion(data: Data) -> tuple[np.ndarray, np.ndarray]:
     """The head empty's location (T, 3) in plane units and Euler XYZ angles (T, 3), as float32 holds them.
 
-    It turns by the pose and keeps its place among the points that speech does not move: in their middle, at the depth of
-    the ears, about where a head turns.
+    It turns by the pose and keeps its place among the points that speech does not move: in their middle, at the depth
+    of the ears, about where a head turns.
     """
     x, y, z = data.pose[:, 0], data.pose[:, 1], data.pose[:, 2]
     turn = _from_vector(np.stack([x, -z, y], axis=-1))  # image axes, y up, to Blender's
@@ -118,7 +125,9 @@ def find(scene: bpy.types.Scene, sound_id: str) -> Rig | None:
     roles = {o.get(ROLE): o for o in objects if o.get(ROLE)}
     points = {int(o[INDEX]): o for o in objects if o.get(INDEX) is not None}
     if "picture" not in roles or "head" not in roles:
-        raise Problem(f"The landmarks “{collection.name}” have no picture or head any more: delete them and add new ones.")
+        raise Problem(
+            f"The landmarks “{collection.name}” have no picture or head any more: delete them and add new ones."
+        )
     lost = [NAMES[i] for i in range(68) if i not in points]
     if lost:
         raise Problem(f"The landmark {lost[0]} of “{collection.name}” was deleted: undo that or add landmarks again.")
@@ -140,7 +149,9 @@ def add(scene: bpy.types.Scene, take: Any, start: int, camera: bool = False) -> 
     picture = _add_picture(collection, take, data)
     head = bpy.data.objects.new(f"{take.sound_name} head", None)
     head.parent, head[ROLE] = picture, "head"
-    eyes = float(np.linalg.norm(to_plane(data.landmarks[0, 45], data.size) - to_plane(data.landmarks[0, 36], data.size)))
+    eyes = float(
+        np.linalg.norm(to_plane(data.landmarks[0, 45], data.size) - to_plane(data.landmarks[0, 36], data.size))
+    )
     head.empty_display_type, head.empty_display_size = "ARROWS", 0.6 * eyes
     collection.objects.link(head)
     points = []
@@ -262,11 +273,11 @@ def _read_scene(scene: bpy.types.Scene, rig: Rig, start: int, count: int) -> np.
     try:
         for index in range(count):
             scene.frame_set(start + index)
-            depsgraph = scene.view_layers[0].depsgraph
+            depsgraph: Any = scene.view_layers[0].depsgraph
             depsgraph.update()
             inverse = np.array(rig.picture.evaluated_get(depsgraph).matrix_world.inverted())
-            world = np.array([[*p.evaluated_get(depsgraph).matrix_world.translation, 1.0] for p in rig.points])
-            points[index] = (world @ inverse.T)[:, :3]
+            world = np.array([p.evaluated_get(depsgraph).matrix_world.translation for p in rig.points])
+            points[index] = world @ inverse[:3, :3].T + inverse[:3, 3]
     finally:
         scene.frame_set(before[0], subframe=before[1])
     return points
@@ -394,7 +405,8 @@ def _add_camera(
 ) -> None:
     """An orthographic camera that sees just the picture; the scene's if it has none."""
     camera = bpy.data.objects.new(f"{picture.name} camera", bpy.data.cameras.new(f"{picture.name} camera"))
-    camera.data.type, camera.data.ortho_scale = "ORTHO", LONGER_SIDE
+    lens: Any = camera.data
+    lens.type, lens.ortho_scale = "ORTHO", LONGER_SIDE
     camera.parent, camera[ROLE] = picture, "camera"
     camera.location, camera.rotation_euler = (0.0, -_CAMERA_DISTANCE, 0.0), (np.pi / 2, 0.0, 0.0)
     collection.objects.link(camera)

@@ -79,7 +79,8 @@ class ParlandoPreferences(bpy.types.AddonPreferences):
 
 def get() -> ParlandoPreferences:
     """The extension's preferences."""
-    return bpy.context.preferences.addons[PACKAGE].preferences
+    found: Any = bpy.context.preferences.addons[PACKAGE].preferences
+    return found
 
 
 def own_folder(name: str) -> Path:

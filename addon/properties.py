@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def _is_image_strip_name(self: "ParlandoScene", context: "Context", edit_text: str) -> list[str]:
-    scene = self.id_data
+    scene: Any = self.id_data
     return [strip.name for _, strip in strips.in_scene(scene) if strip.type == "IMAGE"]
 
 
@@ -52,9 +52,7 @@ class ParlandoScene(bpy.types.PropertyGroup):
         search=_is_image_strip_name,
         search_options={"SUGGESTION"},
     )
-    portrait_image: bpy.props.PointerProperty(
-        name="Portrait Image", description="The portrait", type=bpy.types.Image
-    )
+    portrait_image: bpy.props.PointerProperty(name="Portrait Image", description="The portrait", type=bpy.types.Image)
     portrait_file: bpy.props.StringProperty(name="Portrait File", description="The portrait", subtype="FILE_PATH")
     face: bpy.props.IntProperty(
         name="Face", description="Which face of the portrait shall speak: 1 is the largest", default=1, min=1, max=100
@@ -120,9 +118,7 @@ class ParlandoStatus(bpy.types.PropertyGroup):
         name="Outcome", description="DONE, FAILED or CANCELLED: the last job", get=_told("outcome")
     )
     message: bpy.props.StringProperty(name="Message", description="The last result or error", get=_told("message"))
-    engine: bpy.props.StringProperty(
-        name="Engine", description="OFF, STARTING, READY or WORKING", get=_told("engine")
-    )
+    engine: bpy.props.StringProperty(name="Engine", description="OFF, STARTING, READY or WORKING", get=_told("engine"))
     environment: bpy.props.StringProperty(
         name="Environment", description="IDLE, WORKING, DONE, FAILED or CANCELLED", get=_told("environment")
     )

@@ -1,8 +1,13 @@
 """The engine's environment: make it, stop making it, check it."""
 
+from typing import TYPE_CHECKING
+
 import bpy
 
 from ..addon import jobs, preferences
+
+if TYPE_CHECKING:
+    from bpy.stub_internal.rna_enums import OperatorReturnItems
 
 
 class PARLANDO_OT_create_environment(bpy.types.Operator):
@@ -20,7 +25,7 @@ class PARLANDO_OT_create_environment(bpy.types.Operator):
             cls.poll_message_set(reason)
         return not reason
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
         """Starts it."""
         if jobs.active():
             self.report({"ERROR"}, "A take is being made: wait for it or cancel it first.")
@@ -45,7 +50,7 @@ class PARLANDO_OT_cancel_environment(bpy.types.Operator):
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
         """Cancels it."""
         creation = jobs.creation()
         if creation is not None:
@@ -68,7 +73,7 @@ class PARLANDO_OT_check_engine(bpy.types.Operator):
             cls.poll_message_set(reason)
         return not reason
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
         """Asks it."""
         preferences.check_engine()
         return {"FINISHED"}

@@ -1,9 +1,14 @@
 """Generate, and Cancel of any job."""
 
+from typing import TYPE_CHECKING
+
 import bpy
 
 from ..addon import compat, generate, jobs
 from ..addon.problem import Problem
+
+if TYPE_CHECKING:
+    from bpy.stub_internal.rna_enums import OperatorReturnItems
 
 
 class PARLANDO_OT_generate(bpy.types.Operator):
@@ -25,7 +30,7 @@ class PARLANDO_OT_generate(bpy.types.Operator):
             cls.poll_message_set(reason)
         return not reason
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
         """Queues the job."""
         try:
             job = generate.generate(compat.sequencer_scene(context), self.strip)
@@ -56,7 +61,7 @@ class PARLANDO_OT_cancel(bpy.types.Operator):
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
         """Cancels it."""
         return {"FINISHED"} if jobs.cancel(self.job) else {"CANCELLED"}
 

@@ -1,9 +1,14 @@
 """Landmarks of a take as empties, and rendering their edits."""
 
+from typing import TYPE_CHECKING
+
 import bpy
 
 from ..addon import compat, generate, jobs, landmarks, preferences, strips, takes
 from ..addon.problem import Problem
+
+if TYPE_CHECKING:
+    from bpy.stub_internal.rna_enums import OperatorReturnItems
 
 
 def why_no_take(scene: bpy.types.Scene) -> str:
@@ -31,9 +36,7 @@ class PARLANDO_OT_add_landmarks(bpy.types.Operator):
     bl_label = "Add Landmarks"
     bl_options = {"REGISTER", "UNDO"}
 
-    take: bpy.props.StringProperty(
-        name="Take", description="Its name; empty is the shown one", options={"SKIP_SAVE"}
-    )
+    take: bpy.props.StringProperty(name="Take", description="Its name; empty is the shown one", options={"SKIP_SAVE"})
     camera: bpy.props.BoolProperty(
         name="Camera", description="Also add an orthographic camera that sees just the picture", default=False
     )
@@ -46,7 +49,7 @@ class PARLANDO_OT_add_landmarks(bpy.types.Operator):
             cls.poll_message_set(reason)
         return not reason
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
         """Makes them."""
         try:
             self.report({"INFO"}, generate.add_landmarks(compat.sequencer_scene(context), self.take, self.camera))
@@ -63,9 +66,7 @@ class PARLANDO_OT_render_edits(bpy.types.Operator):
     bl_label = "Render Edits"
     bl_options = {"REGISTER"}
 
-    take: bpy.props.StringProperty(
-        name="Take", description="Its name; empty is the shown one", options={"SKIP_SAVE"}
-    )
+    take: bpy.props.StringProperty(name="Take", description="Its name; empty is the shown one", options={"SKIP_SAVE"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -75,7 +76,7 @@ class PARLANDO_OT_render_edits(bpy.types.Operator):
             cls.poll_message_set(reason)
         return not reason
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
         """Queues the job."""
         try:
             job = generate.render_edits(compat.sequencer_scene(context), self.take)

@@ -1,9 +1,14 @@
 """Show another take."""
 
+from typing import TYPE_CHECKING
+
 import bpy
 
 from ..addon import compat, generate
 from ..addon.problem import Problem
+
+if TYPE_CHECKING:
+    from bpy.stub_internal.rna_enums import OperatorReturnItems
 
 
 class PARLANDO_OT_use_take(bpy.types.Operator):
@@ -23,7 +28,7 @@ class PARLANDO_OT_use_take(bpy.types.Operator):
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
         """Shows it."""
         try:
             self.report({"INFO"}, generate.use_take(compat.sequencer_scene(context), self.take))

@@ -1,8 +1,13 @@
 """The view transform: pictures of takes are already as they shall be seen."""
 
+from typing import TYPE_CHECKING
+
 import bpy
 
 from ..addon import compat
+
+if TYPE_CHECKING:
+    from bpy.stub_internal.rna_enums import OperatorReturnItems
 
 
 class PARLANDO_OT_set_standard_view(bpy.types.Operator):
@@ -20,7 +25,7 @@ class PARLANDO_OT_set_standard_view(bpy.types.Operator):
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
         """Sets it; a look of another transform goes with it."""
         view = compat.sequencer_scene(context).view_settings
         view.look = "None"

@@ -1,4 +1,4 @@
-"""Where Blender's user files go during the tests: a folder of their own, set before bpy is imported for the first time."""
+"""Blender's user files during the tests: in a folder of their own, set before bpy is imported for the first time."""
 
 import os
 import tempfile

@@ -1,6 +1,7 @@
 """What several panels draw: a text over several lines, a job's progress, messages."""
 
 import textwrap
+from typing import Any
 
 import bpy
 
@@ -9,7 +10,7 @@ from ..addon import jobs
 POINTS_PER_LETTER = 7.0
 
 
-def text(layout: bpy.types.UILayout, context: bpy.types.Context, words: str, icon: str = "NONE") -> None:
+def text(layout: Any, context: bpy.types.Context, words: str, icon: Any = "NONE") -> None:
     """A sentence over as many lines as the region needs."""
     scale = context.preferences.system.ui_scale
     width = context.region.width if context.region is not None else 300
@@ -19,7 +20,7 @@ def text(layout: bpy.types.UILayout, context: bpy.types.Context, words: str, ico
         column.label(text=line, icon=(icon if number == 0 else "BLANK1") if icon != "NONE" else "NONE")
 
 
-def reason(layout: bpy.types.UILayout, context: bpy.types.Context, words: str) -> None:
+def reason(layout: Any, context: bpy.types.Context, words: str) -> None:
     """Why the button above is greyed."""
     if words:
         text(layout, context, words, "INFO")
@@ -34,7 +35,7 @@ def left(seconds: float) -> str:
     return f", {int(seconds) // 60} min {int(seconds) % 60:02d} s left"
 
 
-def progress(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+def progress(layout: Any, context: bpy.types.Context) -> None:
     """The jobs in work and waiting, each with its Cancel."""
     now = context.window_manager.parlando
     for number, job in enumerate(jobs.active()):
@@ -46,7 +47,7 @@ def progress(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         row.operator("parlando.cancel", text="", icon="X").job = job.number
 
 
-def message(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+def message(layout: Any, context: bpy.types.Context) -> None:
     """What was told last, and the engine's last words after a failure."""
     now = context.window_manager.parlando
     if not now.message:

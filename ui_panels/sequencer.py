@@ -1,22 +1,21 @@
 """Tab Parlando in the Sequencer's sidebar: what to generate, how it goes, and the takes."""
 
+from typing import Any
+
 import bpy
 
 from ..addon import compat, generate, preferences, strips, takes
 from . import parts
 
 
-class _SequencerPanel:
-    bl_space_type = "SEQUENCE_EDITOR"
-    bl_region_type = "UI"
-    bl_category = "Parlando"
-
-
-class PARLANDO_PT_generate(_SequencerPanel, bpy.types.Panel):
+class PARLANDO_PT_generate(bpy.types.Panel):
     """Sound, portrait, style, Generate."""
 
     bl_idname = "PARLANDO_PT_generate"
     bl_label = "Parlando"
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "Parlando"
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draws it."""
@@ -79,20 +78,18 @@ class PARLANDO_UL_takes(bpy.types.UIList):
     def draw_item(
         self,
         context: bpy.types.Context,
-        layout: bpy.types.UILayout,
-        data: bpy.types.AnyType | None,
-        item: bpy.types.AnyType | None,
-        icon: int | None,
-        active_data: bpy.types.AnyType,
-        active_property: str | None,
-        index: int | None = 0,
-        flt_flag: int | None = 0,
+        layout: Any,
+        data: Any,
+        item: Any,
+        icon: Any,
+        active_data: Any,
+        active_property: Any,
+        index: Any = 0,
+        flt_flag: Any = 0,
     ) -> None:
         """One take."""
         scene = compat.sequencer_scene(context)
-        shown = any(
-            strip.get(strips.PICTURE_TAKE) == item.name for strip in strips.pictures(scene, item.sound_id)
-        )
+        shown = any(strip.get(strips.PICTURE_TAKE) == item.name for strip in strips.pictures(scene, item.sound_id))
         row = layout.row(align=True)
         row.label(text=item.name, icon="SEQUENCE")
         row.label(text=f"{item.frames} frames")
@@ -100,9 +97,7 @@ class PARLANDO_UL_takes(bpy.types.UIList):
             "parlando.use_take", text="", icon="HIDE_OFF" if shown else "HIDE_ON", emboss=False
         ).take = item.name
 
-    def filter_items(
-        self, context: bpy.types.Context, data: bpy.types.AnyType, property: str
-    ) -> tuple[list[int], list[int]]:
+    def filter_items(self, context: bpy.types.Context, data: Any, property: Any) -> Any:
         """Only those of the sound in use, all without one."""
         sound = strips.sound_in_use(compat.sequencer_scene(context))
         id = sound.get(strips.SOUND_ID, "") if sound is not None else None
@@ -112,11 +107,14 @@ class PARLANDO_UL_takes(bpy.types.UIList):
         return flags, []
 
 
-class PARLANDO_PT_takes(_SequencerPanel, bpy.types.Panel):
+class PARLANDO_PT_takes(bpy.types.Panel):
     """Which take is shown, and its landmarks."""
 
     bl_idname = "PARLANDO_PT_takes"
     bl_label = "Takes"
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "Parlando"
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draws it."""

@@ -1,4 +1,4 @@
-"""Blender's side is tested as Blender runs it: the repo as an installed extension, in the bpy wheel or a real Blender."""
+"""Blender's side is tested as Blender runs it: the repo as an installed extension, in the wheel or a real one."""
 
 import importlib
 import os
@@ -149,7 +149,7 @@ def engine(engine_python_path: str, fresh_file: None, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def worker(tmp_path: Path, fresh_file: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Makes a broken engine: a script in the place of the engine's Python. Its `send` and `lines` speak the protocol."""
+    """Makes a broken engine: a script in the place of its Python. `send` and `lines` there speak the protocol."""
 
     def make(body: str) -> Path:
         script = tmp_path / "worker.py"

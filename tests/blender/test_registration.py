@@ -22,7 +22,12 @@ def test_operators_and_properties_are_there(parlando: SimpleNamespace, scene: An
 
 
 def test_everything_has_a_tooltip(parlando: SimpleNamespace, scene: Any) -> None:
-    groups = (scene.parlando, bpy.context.window_manager.parlando, parlando.preferences.get(), scene.parlando.takes.add())
+    groups = (
+        scene.parlando,
+        bpy.context.window_manager.parlando,
+        parlando.preferences.get(),
+        scene.parlando.takes.add(),
+    )
     for group in groups:
         for prop in group.bl_rna.properties:
             if prop.identifier not in {"rna_type", "name", "bl_idname", "module"}:
