@@ -39,11 +39,12 @@ SHOW_MM = 3.1  # upper incisors below the resting upper lip's edge
 NOSE_TO_EDGE_MM = 27.5  # base of the nose to the upper incisal edge, as smiling portraits measure it
 NOSE_LEAN = 28.0  # degrees
 LIP_MM = 9.0  # thickness of the lip in front of the teeth
-OVERBITE_MM = 1.2  # lower edge above the upper edge, jaw at rest
+OVERBITE_MM = 2.2  # lower edge above the upper edge, jaw at rest
 TONGUE_WITH_JAW = np.array([0.7, 0.68, 0.6], np.float32)  # its body hangs behind a dropping jaw
 LIT = 1.35  # a fully lit tooth against the mean of a smile's bright part, which the tint tells
 OWN_LIGHT = 0.92  # how lit teeth in an open smile are, next to the full light the layers are kept in
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+SALIVA = 0.85  # wet teeth mirror some white light: their colour is a little paler than the average tells
 CAVITY = np.array([0.018, 0.0075, 0.007], np.float32)  # times the tooth colour
 
 
@@ -147,7 +148,7 @@ class Head:
 def measure_head(landmarks: Array) -> Head:
     """From source landmarks (68, 3) px."""
     p = np.asarray(landmarks, np.float64)
-    right = sum((p[b] - p[a]) for a, b in PAIRS)
+    right = np.sum([p[b] - p[a] for a, b in PAIRS], axis=0)
     right /= np.linalg.norm(right)
     eyes, nose = p[[36, 39, 42, 45]].mean(0), p[31:36].mean(0)
     fall = nose - eyes
@@ -213,12 +214,14 @@ def tint_features(skin: Array, white: Array) -> tuple[Array, Array, Array]:
     )
 
 
-def tooth_color(skin: Array, white: Array) -> Array:
+def tooth_color(skin: Array, white: Array, colorful: float = 1.0) -> Array:
     """Linear RGB of a lit tooth in this picture (3,), as `engine/training/mouth_tint.py` found teeth to follow skin
-    and eye whites."""
+    and eye whites. Where the picture is not `colorful` its tone, the skin's, is everything's."""
     weights = load_file(TINT)
     luminance, red, blue = tint_features(skin, white)
-    ratio = np.exp([weights["red"] @ red, 0.0, weights["blue"] @ blue])
+    hue = SALIVA * np.array([weights["red"] @ red, 0.0, weights["blue"] @ blue])
+    tone = 0.8 * np.array([red[1], 0.0, blue[1]])  # lights of a toned print are paler than its middle
+    ratio = np.exp(colorful * hue + (1.0 - colorful) * tone)
     return (ratio / (ratio @ LUMINANCE) * np.exp(weights["luminance"] @ luminance)).astype(np.float32)
 
 
@@ -276,7 +279,7 @@ def find_teeth(rgb: NDArray[np.uint8], landmarks: Array, head: Head) -> Teeth | 
     upper, lower = inner_lips(landmarks)
     outline = (np.concatenate([upper, lower[::-1]]) - head.edge[:2]) @ roll / head.px
     cv2.fillPoly(inside, [np.round((outline - [u[0], v[0]]) * grain).astype(np.int32)], 1)
-    margin = int(round(grain * min(0.8, 0.15 * lip_gap(landmarks) / head.px)))
+    margin = round(grain * min(0.8, 0.15 * lip_gap(landmarks) / head.px))
     inside = cv2.erode(inside, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)) > 0
     front = inside & (np.abs(u)[None] < 10.0)
     if front.sum() < 30:
@@ -320,6 +323,20 @@ def find_teeth(rgb: NDArray[np.uint8], landmarks: Array, head: Head) -> Teeth | 
     return Teeth(end + (0.0 if found else 0.3), u, bottom, (color / OWN_LIGHT).astype(np.float32), found)
 
 
+def measure_grain(rgb: NDArray[np.uint8], landmarks: Array) -> float:
+    """Spread of the finest texture on the cheeks, as a share of their brightness: film grain, noise, some pores."""
+    p = np.asarray(landmarks, np.float32)[:, :2]
+    size = 0.12 * float(np.linalg.norm(p[45] - p[36]))
+    spreads = []
+    for middle in (0.45 * p[41] + 0.55 * p[48], 0.45 * p[46] + 0.55 * p[54]):
+        lo, hi = np.clip(np.floor(middle - size).astype(int), 0, None), np.ceil(middle + size).astype(int)
+        grey = rgb[lo[1] : hi[1], lo[0] : hi[0]].astype(np.float32) @ LUMINANCE
+        if min(grey.shape) >= 6 and grey.mean() > 8.0:
+            fine = grey - cv2.GaussianBlur(grey, (0, 0), 1.2)
+            spreads.append(1.48 * float(np.median(np.abs(fine))) / float(grey.mean()))
+    return float(np.clip(0.8 * min(spreads, default=0.0), 0.0, 0.06))
+
+
 def _ease(x: Array | float, low: float, high: float) -> Array:
     t = np.clip((np.asarray(x, np.float32) - low) / (high - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
@@ -342,7 +359,7 @@ class MouthInterior:
         self.source = np.asarray(source_landmarks, np.float32)
         self.head = measure_head(self.source)
         self.blur = measure_blur(picture_rgb, self.source)
-        self.super = 2 if self.head.px < 4.0 else 1
+        self.grain = measure_grain(picture_rgb, self.source)
         skin, white = measure_light(picture_rgb, self.source)
         self.colorful = colorfulness(picture_rgb, self.source)
         grey = float(CAVITY @ LUMINANCE)
@@ -352,7 +369,7 @@ class MouthInterior:
             self.head = replace(self.head, edge=self.head.edge + self.head.axes[:, 1] * own.edge * self.head.px)
             self.tooth = own.color
         else:
-            self.tooth = LIT * tooth_color(skin, white)
+            self.tooth = LIT * tooth_color(skin, white, self.colorful)
         self.own_teeth = own is not None
         self._draw()
         if own is not None:
@@ -360,11 +377,11 @@ class MouthInterior:
         self.fingerprint = self._hash()
 
     def _draw(self) -> None:
-        scale = min(self.super * self.head.px, 10.0)
-        samples = 2.2 * scale
+        scale = min((2.0 if self.head.px < 4.0 else 1.0) * self.head.px, 8.0)
+        samples = 1.8 * scale
         turned = self.head.roll.T @ self.head.axes
         self._turned = turned.astype(np.float32)
-        sigma = np.sqrt(max(0.6 * self.blur**2 - 0.25, 0.01)) * scale / self.head.px
+        sigma = np.sqrt(max(0.6 * self.blur**2 - 0.25, 0.15)) * scale / self.head.px
 
         def layer(surface: proxy.Surface, span: tuple[float, float, float, float], fade: float) -> proxy_raster.Layer:
             drawn = proxy_raster.draw(surface, turned, scale, span, fade=fade)
@@ -372,11 +389,21 @@ class MouthInterior:
             grey = (rgba[:, :, :3] @ LUMINANCE)[:, :, None]
             rgba[:, :, :3] = (grey + (rgba[:, :, :3] - grey) * self.colorful) * self.tooth
             rgba = cv2.GaussianBlur(rgba, (0, 0), float(sigma))
+            rgba[:, :, :3] *= self._grain(rgba.shape[1], rgba.shape[0], scale)
             return proxy_raster.Layer(rgba, drawn.depth, drawn.origin, drawn.scale)
 
-        self.upper = layer(proxy.arch(True, samples), (-34.0, -18.0, 34.0, 8.0), 20.0)
+        self.upper = layer(proxy.arch(True, samples), (-34.0, -18.0, 34.0, 8.0), 17.0)
         self.lower = layer(proxy.arch(False, samples), (-34.0, -8.0, 34.0, 20.0), 14.0)
         self.tongue = layer(proxy.tongue(samples), (-26.0, -14.0, 26.0, 30.0), 18.0)
+
+    def _grain(self, width: int, height: int, scale: float) -> Array:
+        """The picture's grain as a factor (height, width, 1), as large as the picture's own."""
+        each = scale / self.head.px
+        size = (max(2, int(np.ceil(width / each))), max(2, int(np.ceil(height / each))))
+        noise = np.random.default_rng(3).standard_normal((size[1], size[0])).astype(np.float32)
+        noise = cv2.GaussianBlur(noise, (0, 0), 0.6) * 1.9  # neighbours in a photograph are alike
+        noise = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+        return np.clip(1.0 + 2.2 * self.grain * noise, 0.6, 1.4)[:, :, None]  # 2.2: the share is of display values
 
     def _wear(self, rgb: NDArray[np.uint8], own: Teeth) -> None:
         """Lays the portrait's own teeth over the upper layer and fits the proxy's light to them where it goes on."""
@@ -404,10 +431,7 @@ class MouthInterior:
         lips = _ease(warmth - np.log(own.color[0] / own.color[1]), 0.3, 0.6)
         weight = cv2.GaussianBlur(weight * ends * (1.0 - lips), (0, 0), 0.3 * layer.scale)
         # The light they stood in is taken out of them: that of the frame comes back.
-        size = (int(np.ceil((hi[0] - lo[0]) * self.super)), int(np.ceil((hi[1] - lo[1]) * self.super)))
-        light = self._light(upper - lo, lower - lo, size, self.head.px, lip_gap(self.source))
-        at = ((plane - lo + 0.5) * self.super - 0.5).astype(np.float32)
-        light = cv2.remap(light.astype(np.float32), at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        light = self._light(upper, lower, plane, self.head.px)
         shown = np.clip(pixels, 0.0, 1.0) / np.clip(light, 0.55, 1.0)[..., None]
         spread = 3.0 * layer.scale
         told = cv2.GaussianBlur(shown * weight[..., None], (0, 0), spread)
@@ -434,7 +458,7 @@ class MouthInterior:
         drop = chin @ self.head.axes / self.head.px
         lip = (move.undo(landmarks[66:67])[0] - self.head.edge) @ self.head.axes / self.head.px
         low = float(np.clip(drop[1] - OVERBITE_MM, lip[1] - 5.5, lip[1] + 1.5))
-        low = max(low, -OVERBITE_MM - 1.0)
+        low = max(low, -OVERBITE_MM - 0.5)
         return np.array([0.7 * drop[0], low, -0.15 * max(low, 0.0)], np.float32)
 
     def layer(self, landmarks: Array, box: tuple[int, int, int, int]) -> Array:
@@ -455,29 +479,24 @@ class MouthInterior:
             return out
         move = fit(self.source[SKULL], landmarks[SKULL], SKULL_TRUST)
         px = move.scale * self.head.px
-        n = self.super
-        size = ((cx1 - cx0) * n, (cy1 - cy0) * n)
+        size = (int(cx1 - cx0), int(cy1 - cy0))
         corner = np.array([cx0, cy0], np.float32)
 
-        coverage = self._coverage(polygon - corner, (cx1 - cx0, cy1 - cy0))
-        light = self._light(upper - corner, lower - corner, size, px, gap)
         jaw = self.jaw(landmarks, move)
         above = self._move(self.upper, move, np.zeros(3, np.float32), corner, size)
         below = self._move(self.lower, move, jaw, corner, size)
-        under = cv2.GaussianBlur(above[:, :, 3], (0, 0), max(0.5 * px * n, 0.3))
-        below[:, :, :3] *= (1.0 - 0.75 * under)[:, :, None]
         tongue = self._move(self.tongue, move, jaw * TONGUE_WITH_JAW, corner, size)
-
-        reach = float(0.15 + 0.85 * _ease(jaw[1], 5.0, 20.0))
-        color = np.broadcast_to(self.cavity * self.tooth, (size[1], size[0], 3))
-        for part, strength in ((tongue, reach), (below, 1.08), (above, 1.0)):
-            color = color * (1.0 - part[:, :, 3:]) + part[:, :, :3] * strength
-        color = color * light[:, :, None]
-        if n > 1:
-            color = cv2.resize(color, (cx1 - cx0, cy1 - cy0), interpolation=cv2.INTER_AREA)
+        shadow = cv2.GaussianBlur(above[:, :, 3], (0, 0), max(0.8 * px, 0.3))  # the upper row's, on the lower
+        below[:, :, :3] *= (1.0 - 0.88 * _ease(shadow, 0.0, 0.8))[:, :, None]
+        tongue[:, :, :3] *= float(0.10 + 0.90 * _ease(jaw[1], 6.0, 21.0))
+        color = self.cavity * self.tooth * (1.0 - tongue[:, :, 3:]) + tongue[:, :, :3]
+        color = color * (1.0 - below[:, :, 3:]) + below[:, :, :3]
+        color = color * (1.0 - above[:, :, 3:]) + above[:, :, :3]
+        pixels = np.stack(np.meshgrid(np.arange(cx0, cx1), np.arange(cy0, cy1)), axis=-1).astype(np.float32)
+        color *= self._light(upper, lower, pixels, px)[:, :, None]
         inside = out[cy0 - y0 : cy1 - y0, cx0 - x0 : cx1 - x0]
         inside[:, :, :3] = to_srgb(color)
-        inside[:, :, 3] = coverage * float(_ease(gap, 0.5, 1.5))
+        inside[:, :, 3] = self._coverage(polygon - corner, size) * float(_ease(gap, 0.5, 1.5))
         return out
 
     def _coverage(self, polygon: Array, size: tuple[int, int]) -> Array:
@@ -489,40 +508,39 @@ class MouthInterior:
         coverage = cv2.resize(mask, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
         return cv2.GaussianBlur(coverage, (0, 0), 0.5 * self.blur)
 
-    def _light(self, upper: Array, lower: Array, size: tuple[int, int], px: float, gap: float) -> Array:
-        """How much light (h, w) reaches into the mouth: less under the upper lip, at the corners, through a slit."""
-        n = self.super
-        distance = []
-        for curve in (upper, lower):
-            edge = np.full((size[1], size[0]), 255, np.uint8)
-            points = (curve + 0.5) * n - 0.5
-            cv2.polylines(edge, [np.round(points * 16).astype(np.int32)], False, 0, 1, cv2.LINE_8, 4)
-            distance.append(cv2.distanceTransform(edge, cv2.DIST_L2, 3) / (n * px))
+    @staticmethod
+    def _light(upper: Array, lower: Array, points: Array, px: float) -> Array:
+        """How much light reaches points (..., 2) between the lips' edges `upper`, `lower` (33, 2), all px of one frame:
+        less under the upper lip, near the lower, toward the corners and through a slit. `px` per mm."""
         left, right = upper[0], upper[-1]
-        along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
-        half = max(0.5 * float(np.linalg.norm(right - left)), 1e-6)
-        x = (np.arange(size[0], dtype=np.float32) + 0.5) / n - 0.5
-        y = (np.arange(size[1], dtype=np.float32) + 0.5) / n - 0.5
-        middle = 0.5 * (left + right)
-        side = np.abs((x[None] - middle[0]) * along[0] + (y[:, None] - middle[1]) * along[1]) / half
-        light = 1.0 - 0.60 * np.exp(-distance[0] / 0.9)
-        light *= 1.0 - 0.40 * np.exp(-distance[1] / 0.6)
-        light *= 1.0 - 0.80 * _ease(side, 0.5, 1.0)
-        light *= 0.25 + 0.75 * _ease(distance[0] + distance[1], 0.0, 2.4)
-        return light * float(0.85 + 0.15 * _ease(gap / px, 1.0, 6.0))
+        span = max(float(np.linalg.norm(right - left)), 1e-6)
+        along = (right - left) / span
+        down = np.array([-along[1], along[0]], np.float32)
+        away = points - left
+        at, height = away @ along, away @ down
+        stations = np.maximum.accumulate((0.5 * (upper + lower) - left) @ along)
+        top = np.interp(at, stations, (upper - left) @ down).astype(np.float32)
+        bottom = np.interp(at, stations, (lower - left) @ down).astype(np.float32)
+        under, over = np.maximum(height - top, 0.0) / px, np.maximum(bottom - height, 0.0) / px
+        gap = float(np.linalg.norm(lower - upper, axis=1).max()) / px
+        light = 1.0 - 0.64 * np.exp(-under / 1.2)
+        light *= 1.0 - 0.40 * np.exp(-over / 0.6)
+        light *= 1.0 - 0.80 * _ease(np.abs(2.0 * at / span - 1.0), 0.5, 1.0)
+        light *= 0.25 + 0.75 * _ease((bottom - top) / px, 0.0, 2.4)
+        return light * (0.85 + 0.15 * float(_ease(gap, 1.0, 6.0)))
 
     def _move(
         self, layer: proxy_raster.Layer, move: Similarity, jaw: Array, corner: Array, size: tuple[int, int]
     ) -> Array:
-        """A layer as seen in the target frame: premultiplied (h, w, 4) on the fine grid that starts at `corner`.
+        """A layer as seen in the target frame: premultiplied (h, w, 4), from the px `corner` on.
 
         A point (u, v) of the layer lies at depth z(u), so it lands at M (u, v, z(u)) + T. That is turned around by
         iteration on a coarse grid.
         """
-        step, n = 8, self.super
+        step = 8
         cells = (size[0] // step + 3, size[1] // step + 3)
-        gx = ((np.arange(cells[0], dtype=np.float32) - 0.5) * step) / n - 0.5 + corner[0]
-        gy = ((np.arange(cells[1], dtype=np.float32) - 0.5) * step) / n - 0.5 + corner[1]
+        gx = (np.arange(cells[0], dtype=np.float32) - 0.5) * step - 0.5 + corner[0]
+        gy = (np.arange(cells[1], dtype=np.float32) - 0.5) * step - 0.5 + corner[1]
         target = np.stack(np.meshgrid(gx, gy), axis=-1)
         m = move.scale * self.head.px * move.rotation @ self.head.roll
         offset = self._turned @ jaw

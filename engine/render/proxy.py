@@ -12,7 +12,7 @@ ellipses through the mean buccal widths of adult dental casts (canines 37 mm, fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,7 @@ CERVICAL = np.array([0.96, 0.91, 0.81])
 EDGE = np.array([0.90, 0.93, 0.96])
 GUM = np.array([0.58, 0.25, 0.24])
 TONGUE = np.array([1.05, 0.40, 0.37])
-LIGHT = np.array([0.0, -0.42, 0.907])
+LIGHT = np.array([0.0, -0.42, 0.907], np.float32)
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,9 @@ class Surface:
     points: Array
     color: Array
 
-    def join(self, other: Surface) -> Surface:
-        return Surface(np.concatenate([self.points, other.points]), np.concatenate([self.color, other.color]))
+    @staticmethod
+    def joined(parts: list[Surface]) -> Surface:
+        return Surface(np.concatenate([p.points for p in parts]), np.concatenate([p.color for p in parts]))
 
 
 def arch_curve(arch: tuple[float, float]) -> tuple[Array, Array]:
@@ -98,12 +99,15 @@ def _on_arch(s: Array, arch: tuple[float, float]) -> tuple[Array, Array]:
 
 def _normals(grid: Array, inside: Array) -> Array:
     """Unit normals (A, B, 3) of a grid of points (A, B, 3), pointing away from the points `inside`."""
-    across = np.gradient(grid, axis=0)
-    along = np.gradient(grid, axis=1)
-    normal = np.cross(across, along)
-    normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9
-    flip = np.sum(normal * (grid - inside), axis=-1, keepdims=True) < 0
-    return np.where(flip, -normal, normal)
+    padded = np.pad(grid, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    a, b = padded[2:, 1:-1] - padded[:-2, 1:-1], padded[1:-1, 2:] - padded[1:-1, :-2]
+    normal = np.empty_like(grid)
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        normal[..., i] = a[..., j] * b[..., k] - a[..., k] * b[..., j]
+    normal /= np.sqrt(np.einsum("...i,...i", normal, normal))[..., None] + 1e-9
+    inward = np.einsum("...i,...i", normal, (grid - inside).astype(np.float32)) < 0
+    normal[inward] *= -1.0
+    return normal
 
 
 def _lit(normal: Array, wrap: float = 0.35) -> Array:
@@ -141,16 +145,16 @@ def _crown(
     d = d - thick + labial
     share = np.abs(u) / (0.5 * crown.width)
     outline = share**1.6 if crown.cusps == 1 else np.abs(np.cos(np.pi * np.clip(share, 0.0, 1.0))) ** 1.5
-    corner = 0.5 * np.clip((share - 0.55) / 0.45, 0.0, 1.0) ** 2
+    corner = (0.9 if up < 0 else 0.5) * np.clip((share - 0.5) / 0.5, 0.0, 1.0) ** 2
     h = crown.height * q + (1.0 - q) ** 2 * (crown.cusp * outline + corner)
     u, d = u * np.cos(turn) + d * np.sin(turn), d * np.cos(turn) - u * np.sin(turn)
-    base, normal = _on_arch(np.float32(side * middle), arch)
+    base, normal = _on_arch(np.asarray(side * middle, np.float32), arch)
     tangent = np.array([normal[1], -normal[0]])
     x = base[0] + tangent[0] * u + normal[0] * d
     z = base[1] + tangent[1] * u + normal[1] * d
     lift = crown.lift + SMILE_CURVE * base[0] ** 2 * (1.0 if up < 0 else -0.3)
     y = up * h + up * lift
-    grid = np.stack(np.broadcast_arrays(x, y, z), axis=-1)
+    grid = np.stack(np.broadcast_arrays(x, y, z), axis=-1).astype(np.float32)
     axis = np.stack(
         np.broadcast_arrays(base[0] + normal[0] * (labial - thick), y, base[1] + normal[1] * (labial - thick)),
         axis=-1,
@@ -159,9 +163,9 @@ def _crown(
     n = _normals(grid, axis)
     color = ENAMEL + (CERVICAL - ENAMEL) * _smooth(q, 0.45, 1.0)[..., None]
     color = color + (EDGE - ENAMEL) * (1.0 - _smooth(q, 0.02, 0.22))[..., None]
-    contact = 1.0 - 0.75 * _smooth(share, 0.74, 1.02)
+    contact = 1.0 - 0.66 * _smooth(share, 0.72, 1.03)
     light = 0.30 + 0.74 * _lit(n)
-    shaded = color * (crown.tone * light * contact)[..., None] + (0.10 * contact * _gloss(n, 28.0))[..., None]
+    shaded = color * (crown.tone * light * contact)[..., None] + (0.16 * contact * _gloss(n, 50.0))[..., None]
     return Surface(grid.reshape(-1, 3).astype(np.float32), shaded.reshape(-1, 3).astype(np.float32))
 
 
@@ -183,7 +187,7 @@ def _gum(teeth: tuple[Crown, ...], arch: tuple[float, float], up: float, density
     x = base[..., 0] + normal[..., 0] * bulge
     z = base[..., 1] + normal[..., 1] * bulge
     y = up * (h + SMILE_CURVE * base[..., 0] ** 2 * (1.0 if up < 0 else -0.3))
-    grid = np.stack(np.broadcast_arrays(x, y, z), axis=-1)
+    grid = np.stack(np.broadcast_arrays(x, y, z), axis=-1).astype(np.float32)
     axis = np.stack(np.broadcast_arrays(0.7 * base[..., 0], y, base[..., 1] - 12.0), axis=-1)
     n = _normals(grid, axis)
     color = GUM * (0.35 + 0.65 * _lit(n))[..., None] + (0.10 * _gloss(n, 20.0))[..., None]
@@ -194,13 +198,15 @@ def arch(upper: bool, density: float) -> Surface:
     """Teeth and gum of one arch; `density` is samples per millimetre."""
     teeth, curve, up = (UPPER, UPPER_ARCH, -1.0) if upper else (LOWER, LOWER_ARCH, 1.0)
     chance = np.random.default_rng(5 if upper else 6)  # nobody's teeth stand in a perfect row
-    surface = _gum(teeth, curve, up, density)
+    parts = [_gum(teeth, curve, up, density)]
     for side in (-1.0, 1.0):
         start = 0.0
         for crown in teeth:
-            turn = float(chance.uniform(-0.05, 0.05))
-            surface = surface.join(_crown(crown, start + 0.5 * crown.width, side, curve, up, turn, density))
+            turn, tone, lift = (float(chance.uniform(-a, a)) for a in (0.06, 0.04, 0.2))
+            own = replace(crown, tone=crown.tone * (1.0 + tone), lift=crown.lift + lift)
+            parts.append(_crown(own, start + 0.5 * crown.width, side, curve, up, turn, density))
             start += crown.width
+    surface = Surface.joined(parts)
     back = 0.0 if upper else OVERJET
     return Surface(surface.points - np.array([0.0, 0.0, back], np.float32), surface.color)
 
@@ -215,7 +221,7 @@ def tongue(density: float) -> Surface:
     x = 22.0 * side * (1.0 - 0.16 * np.clip(front, 0.0, 1.0) ** 2)
     z = -30.0 + 22.0 * front - OVERJET
     y = 26.0 - (28.5 - 4.0 * front) * dome + groove
-    grid = np.stack(np.broadcast_arrays(x, y, z), axis=-1)
+    grid = np.stack(np.broadcast_arrays(x, y, z), axis=-1).astype(np.float32)
     inside = np.broadcast_to(np.array([0.0, 24.0, -34.0]), grid.shape)
     n = _normals(grid, inside)
     rough = 1.0 + 0.05 * np.random.default_rng(4).standard_normal(grid.shape[:2])
