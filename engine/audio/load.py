@@ -26,7 +26,11 @@ CHUNK_SECONDS = 0.5  # decoded frames are gathered to this length before they ar
 MIX = {"FC": 1.0, "FL": 0.5, "FR": 0.5, "FLC": 0.5, "FRC": 0.5, "DL": 0.5, "DR": 0.5, "LFE": 0.0, "LFE2": 0.0}
 SURROUND = 0.25
 # What files without a channel map mean by their order of channels.
-ORDER = {2: ["FL", "FR"], 6: ["FL", "FR", "FC", "LFE", "BL", "BR"], 8: ["FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"]}
+ORDER = {
+    2: ["FL", "FR"],
+    6: ["FL", "FR", "FC", "LFE", "BL", "BR"],
+    8: ["FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"],
+}
 
 
 @dataclass

@@ -1,0 +1,154 @@
+"""Where audio turns into landmarks: sound → speech features → codes → canonical offsets, with head, brows and blinks.
+
+Streams: an hour of sound costs the codes (7 MB) and the result. What the mouth does at a time depends on sound up to
+`LOOK_AHEAD` after it. Silence gives a still, closed mouth. Does not know the portrait (see `engine/motion/place.py`).
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.audio import speech
+from engine.audio.features import FRAMES_PER_SECOND, log_mel
+from engine.audio.load import Sound
+from engine.audio.speech import SpeechEncoder, speech_features
+from engine.errors import InputError
+from engine.motion.bank import BROWS, RATE, Bank, Loudness
+from engine.motion.curves import cubic, smooth, smoothstep
+from engine.motion.net import CODES_PER_SECOND, OPENING, MotionNet
+from engine.progress import Progress, silent
+from engine.style.file import Style
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+ENDING = 11  # steps
+SMOOTHING = 1  # passes over neighbouring steps: enough against jitter, a closure of 60 ms survives it
+# s: features, the network's context, smoothing, and the two steps that cubic sampling reads after a time
+LOOK_AHEAD = speech.LOOK_AHEAD + (MotionNet.CONTEXT + SMOOTHING + 2) / CODES_PER_SECOND
+
+
+@dataclass
+class Motion:
+    """What a face does, for any face.
+
+    offsets: (T, 68, 3) float32 canonical units, from the speaker at rest with lips closed; lids not included.
+    pose: (T, 6) float32, rotation vector in radians about the neck (canonical axes) and sway in canonical units,
+    relative to the portrait's own pose. closed: (T,) float32, how far the lids are shut, 0 to 1. silent: nothing was
+    there to be spoken. times: (T,) s.
+    """
+
+    offsets: np.ndarray
+    pose: np.ndarray
+    closed: np.ndarray
+    silent: bool
+    times: np.ndarray
+
+
+class MotionGenerator:
+    """Loaded once, used for any number of sounds."""
+
+    def __init__(self, encoder: SpeechEncoder, net: MotionNet, bank: Bank, fingerprint: str) -> None:
+        self.encoder = encoder
+        self.net = net
+        self.bank = bank
+        self.fingerprint = fingerprint  # changes whenever the same sound could give another motion
+        self.device = net.mean.device
+
+    @classmethod
+    def load(cls, device: torch.device, weights: Path = WEIGHTS) -> "MotionGenerator":
+        """With the shipped weights and the speech encoder from the cache."""
+        files = weights / "motion_base.safetensors", weights / "motion_bank.safetensors"
+        fingerprint = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+        return cls(SpeechEncoder.load(device), MotionNet.load(files[0], device), Bank.load(files[1]), fingerprint)
+
+    def generate(
+        self,
+        sound: Sound,
+        times: np.ndarray,
+        *,
+        seed: int = 0,
+        head: float = 1.0,
+        blinks: float = 1.0,
+        style: Style | None = None,
+        strength: float = 1.0,
+        progress: Progress = silent,
+    ) -> Motion:
+        """The motion at `times` (T,) s. `head` and `blinks` 0 to 2, 0 is off; `strength` 0 to 1.5 is the style's γ."""
+        for name, value, most in (("head", head, 2.0), ("blinks", blinks, 2.0), ("strength", strength, 1.5)):
+            if not 0 <= value <= most:
+                raise InputError(f"The amount of {name} is {value:g}; give a number from 0 to {most:g}.")
+        times = np.asarray(times, np.float64)
+        codes, talking = self.codes(sound, progress)
+        still = sound.silent
+        if still:
+            codes, talking = np.zeros_like(codes), np.zeros_like(talking)
+        basis = self.net.basis.cpu().numpy()
+        if style is not None:
+            codes = style.scale_codes(codes, strength)
+        offsets = decode(cubic(codes, times * CODES_PER_SECOND), basis)
+        if style is not None:
+            offsets += style.resting(strength)
+        rng_head, rng_blinks = (np.random.default_rng([seed, k]) for k in (0, 1))
+        pose = np.zeros((len(times), 6), np.float32)
+        if head > 0 and len(times):
+            amount = head * (style.head_scale(strength) if style is not None else 1.0)
+            drive = self.drive(sound, talking)
+            moved, brows = self.bank.head_and_brows(drive, rng_head, times * RATE)
+            pose = (amount * moved).astype(np.float32)
+            offsets[:, BROWS] += np.einsum("tb,bij->tij", min(head, 1.0) * brows, self.bank.brows).astype(np.float32)
+        closed = self.bank.blink_curve(times, rng_blinks, blinks)
+        return Motion(offsets, pose, closed, still, times)
+
+    def codes(self, sound: Sound, progress: Progress = silent) -> tuple[np.ndarray, np.ndarray]:
+        """Codes (n, K) float32 and the chance of speech (n,) at 50 Hz, natural in spread, still in silence."""
+        steps = int(sound.duration * CODES_PER_SECOND) + 1
+        parts = []
+        done = 0
+        for raw in self._answers(speech_features(sound, self.encoder)):
+            parts.append(raw)
+            done += len(raw)
+            progress("motion", min(done, steps), steps)
+        raw = smooth(np.concatenate(parts), SMOOTHING)
+        codes = self.net.naturalise(torch.from_numpy(raw[:, :-2]).to(self.device)).cpu().numpy()
+        shut, talking = raw[:, -2], raw[:, -1]
+        codes[:, OPENING] *= 1 - smoothstep(shut, 0.45, 0.75)
+        codes *= smoothstep(talking, 0.25, 0.6)[:, None]
+        ending = 1 - smoothstep(np.arange(ENDING), 0, ENDING - 1)  # frames after the sound's end: the mouth closes
+        codes = np.concatenate([codes, codes[-1:] * ending[:, None]])
+        return codes.astype(np.float32), np.concatenate([talking, talking[-1:] * ending])
+
+    @torch.inference_mode()
+    def _answers(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """(n, K + 2): codes and probabilities of closed lips and of speech, block by block, as if in one piece."""
+        context = self.net.CONTEXT
+        held: np.ndarray | None = None
+
+        def answer(features: np.ndarray) -> np.ndarray:
+            inside = torch.from_numpy(np.ascontiguousarray(features.T))[None].to(self.device)
+            codes, shut, talking = self.net(inside)
+            rest = torch.sigmoid(torch.cat([shut, talking])).T
+            return torch.cat([codes[0].T, rest], -1).cpu().numpy()
+
+        for block in blocks:
+            held = np.repeat(block[:1], context, 0) if held is None else held
+            held = np.concatenate([held, block])
+            if len(held) > 2 * context:
+                yield answer(held)
+                held = held[-2 * context :]
+        if held is not None:
+            yield answer(np.concatenate([held, np.repeat(held[-1:], context, 0)]))
+
+    def drive(self, sound: Sound, talking: np.ndarray) -> np.ndarray:
+        """(n, 2) at 25 Hz: loudness and chance of speech, what head motion is chosen by."""
+        level = Loudness()
+        loud = np.concatenate([level(block) for block in log_mel(sound)])
+        at = np.arange(int(sound.duration * RATE) + 1)
+        return np.stack([cubic(loud, at / RATE * FRAMES_PER_SECOND), cubic(talking, at / RATE * CODES_PER_SECOND)], -1)
+
+
+def decode(codes: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Codes (T, K) → offsets (T, 68, 3) float32."""
+    return np.einsum("tk,kij->tij", codes.astype(np.float32), basis.astype(np.float32), optimize=True)

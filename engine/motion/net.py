@@ -1,0 +1,131 @@
+"""The network from speech features to the motion of the lower face, and the numbers it speaks in.
+
+Codes: what the lips and jaw do, K = 8 numbers a step at 50 Hz. Code 0 is the lip opening (canonical units between the
+inner lips, exactly), code 1 the mouth's width beyond what opening brings, the rest principal components of what is left.
+`basis` turns codes into offsets of landmarks from the speaker at rest with lips closed. Does not know time, files or
+portraits; head, lids and brows are not its business (see `engine/motion/bank.py`).
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CODES_PER_SECOND = 50
+OPENING, WIDTH = 0, 1
+LOWER_FACE = [*range(17), *range(48, 68)]  # iBUG points speech moves: jaw line and lips
+INNER_UPPER, INNER_LOWER = [61, 62, 63], [67, 66, 65]
+
+
+@dataclass(frozen=True)
+class MotionSizes:
+    """What the network is built from."""
+
+    features: int = 384  # numbers of a speech step
+    hidden: int = 64  # channels
+    codes: int = 8  # K
+    knots: int = 33  # of the table that gives each code its natural distribution
+    spread: int = 2  # steps between a convolution's taps: 40 ms
+    dropout: float = 0.4
+    noise: float = 0.5  # standard deviation added to the normalised features in training
+
+
+class MotionNet(nn.Module):
+    """Speech features (B, 384, n + 2 · CONTEXT) → codes (B, K, n), closed and speech logits (B, n) each.
+
+    Short context on purpose: ±80 ms. Longer context learns words instead of sounds and fails on free speech.
+    """
+
+    CONTEXT = 4  # steps lost on either side
+
+    def __init__(self, sizes: MotionSizes = MotionSizes()) -> None:  # noqa: B008
+        super().__init__()
+        self.sizes = sizes
+        self.register_buffer("mean", torch.zeros(sizes.features, 1))
+        self.register_buffer("deviation", torch.ones(sizes.features, 1))
+        self.register_buffer("scale", torch.ones(sizes.codes, 1))  # of each code in the data, canonical units
+        self.register_buffer("basis", torch.zeros(sizes.codes, 68, 3))
+        self.register_buffer("knots_in", torch.zeros(sizes.codes, sizes.knots))
+        self.register_buffer("knots_out", torch.zeros(sizes.codes, sizes.knots))
+        self.register_buffer("average", torch.zeros(68, 3))  # face at rest, mean over the speakers trained on
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.narrow = nn.Conv1d(sizes.features, sizes.hidden, 1)
+        self.near = nn.Conv1d(sizes.hidden, sizes.hidden, 3, dilation=sizes.spread)
+        self.wide = nn.Conv1d(sizes.hidden, sizes.hidden, 3, dilation=sizes.spread)
+        self.answer = nn.Conv1d(sizes.hidden, sizes.codes + 2, 1)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = (features - self.mean) / self.deviation
+        if self.training:
+            x = x + self.sizes.noise * torch.randn_like(x)
+        x = self.dropout(F.gelu(self.narrow(self.dropout(x))))
+        for layer in (self.near, self.wide):
+            trim = self.sizes.spread
+            x = self.dropout(F.gelu(layer(x))) + x[..., trim:-trim]
+        x = self.answer(x)
+        return x[:, :-2] * self.scale, x[:, -2], x[:, -1]
+
+    def naturalise(self, codes: Tensor) -> Tensor:
+        """Codes (n, K) → codes (n, K) with the spread that real speech has.
+
+        A regression answers the mean of what could be, which is too small a mouth that never quite closes. Each code
+        goes through a rising table that maps the quantiles of held-out predictions to those of the truth.
+        """
+        out = torch.empty_like(codes)
+        for k in range(codes.shape[1]):
+            x, y = self.knots_in[k], self.knots_out[k]
+            at = torch.clamp(torch.searchsorted(x, codes[:, k].contiguous()), 1, len(x) - 1)
+            slope = (y[at] - y[at - 1]) / (x[at] - x[at - 1])
+            inside = codes[:, k].clamp(x[0], x[-1])  # beyond what was seen the table does not go on
+            out[:, k] = y[at - 1] + slope * (inside - x[at - 1])
+        return out
+
+    def save(self, path: Path, metadata: dict[str, str]) -> None:
+        """Weights, basis and tables as safetensors; sizes go into the metadata."""
+        sizes = {f"sizes.{name}": repr(value) for name, value in asdict(self.sizes).items()}
+        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+        safetensors.torch.save_file(tensors, path, metadata | sizes)
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device) -> "MotionNet":
+        """As saved, ready to answer."""
+        with safetensors.safe_open(path, "pt") as file:
+            stored = file.metadata()
+        kinds = {name: type(value) for name, value in asdict(MotionSizes()).items()}
+        net = cls(MotionSizes(**{name: kind(stored[f"sizes.{name}"]) for name, kind in kinds.items()}))
+        net.load_state_dict(safetensors.torch.load_file(path))
+        return net.to(device).eval()
+
+
+def mouth_opening(landmarks: np.ndarray) -> np.ndarray:
+    """(..., 68, 3) canonical, y up → (...): mean distance of the inner lips, negative where they cross."""
+    return (landmarks[..., INNER_UPPER, 1] - landmarks[..., INNER_LOWER, 1]).mean(-1)
+
+
+def mouth_width(landmarks: np.ndarray) -> np.ndarray:
+    """(..., 68, 3) → (...): from one mouth corner to the other along x."""
+    return landmarks[..., 54, 0] - landmarks[..., 48, 0]
+
+
+def rest_of(canonical: np.ndarray) -> np.ndarray:
+    """(68, 3): the face with lips closed, the median of the tenth of frames whose lips are nearest each other."""
+    opening = mouth_opening(canonical)
+    nearest = np.argsort(opening, kind="stable")[: max(3, len(opening) // 10)]
+    return np.median(canonical[nearest], 0)
+
+
+def encode(offsets: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Offsets (n, 68, 3) → codes (n, K) that `basis` turns back: opening and width exactly, the rest by least squares."""
+    left = offsets.astype(np.float64)
+    codes = np.zeros((len(left), len(basis)))
+    for code, measure in ((OPENING, mouth_opening), (WIDTH, mouth_width)):
+        codes[:, code] = measure(left)
+        left = left - codes[:, code, None, None] * basis[code]
+    rest = basis[2:].reshape(len(basis) - 2, -1).astype(np.float64)
+    codes[:, 2:] = left.reshape(len(left), -1) @ np.linalg.pinv(rest)
+    return codes.astype(np.float32)

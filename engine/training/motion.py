@@ -1,0 +1,390 @@
+"""Trains what the Motion Generator ships: the network and the bank of head motion. One command, deterministic by seed.
+
+    python -m engine.training.motion --data DIR [--landmarks FILE] [--out DIR] [--steps N] [--seed N]
+
+DIR is the folder with `grid_s1/` (speaker 1 of GRID) and `addresses/` (free speech); FILE is what
+`engine.training.landmarks` wrote for `addresses/` and is made when not given. Never read for training: the last 100 GRID
+clips by name, `grid_others/`, `mead_style/`. Writes motion_base.safetensors and motion_bank.safetensors and, beside
+them, motion_base.json with the figures the model card quotes. Takes a few minutes on one core. Does not evaluate the
+shipped weights (see `engine.evaluation.motion`).
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from engine import __version__
+from engine.audio.load import Sound, open_audio
+from engine.audio.speech import SpeechEncoder, speech_features
+from engine.evaluation.metrics import correlation
+from engine.face.canonical import to_canonical
+from engine.motion.curves import cubic, smooth
+from engine.motion.net import (
+    CODES_PER_SECOND,
+    LOWER_FACE,
+    OPENING,
+    WIDTH,
+    MotionNet,
+    MotionSizes,
+    encode,
+    mouth_opening,
+    mouth_width,
+    rest_of,
+)
+from engine.training.bank import build_bank
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+HELD_OUT = 100  # GRID clips, the last by name
+FREE_WEIGHT = 5.0  # of a step of free speech against 1 of GRID's
+GRID_WEIGHT = 1.0
+CLOSED = 0.02  # canonical units between the inner lips: closed, as the tracker sees it
+CROP = 108  # steps of a training example
+BATCH = 32
+RATE = 2e-3
+NOISE_SECONDS = 6.0
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One film: what is heard and what the face does, both at 50 Hz from time 0."""
+
+    name: str
+    speaker: str
+    features: np.ndarray  # (n, 384)
+    offsets: np.ndarray  # (n, 68, 3) canonical, from the speaker at rest with lips closed; upper face left at zero
+    speech: np.ndarray  # (n,) 1 while somebody speaks or is about to, else 0
+    rest: np.ndarray | None = None  # (68, 3) canonical, lips closed
+    weight: float = 1.0  # of each of its steps
+    free: bool = False  # free speech, whose figures count
+
+    @property
+    def steps(self) -> int:
+        return len(self.features)
+
+
+def read_clip(video: Path, landmarks: np.ndarray, fps: float, encoder: SpeechEncoder, speaker: str) -> Clip:
+    """A film with its tracked landmarks (T, 68, 3), z toward the viewer, as a training clip."""
+    sound = open_audio(video)
+    features = np.concatenate(list(speech_features(sound, encoder)))
+    canonical, _ = to_canonical(landmarks)
+    steps = min(len(features), int((len(landmarks) - 1) / fps * CODES_PER_SECOND) + 1)
+    canonical = cubic(canonical, np.arange(steps) / CODES_PER_SECOND * fps)
+    rest = rest_of(canonical)
+    offsets = canonical - rest
+    offsets[:, [k for k in range(68) if k not in LOWER_FACE]] = 0
+    return Clip(video.stem, speaker, features[:steps], offsets, speaks(sound, steps), rest)
+
+
+def speaks(sound: Sound, steps: int) -> np.ndarray:
+    """(steps,) 0 or 1 from loudness: louder than 22 dB under the clip's loud tenth, with 120 ms to either side."""
+    audio = sound.read(16_000)
+    level = np.array([loudness(audio, i / CODES_PER_SECOND) for i in range(steps)])
+    active = level > max(np.percentile(level, 90) - 22, -50)
+    return widen(active, 6)
+
+
+def loudness(audio: np.ndarray, at: float, rate: int = 16_000) -> float:
+    """Level in dB full scale over the 50 ms around a time."""
+    middle = int(at * rate)
+    piece = audio[max(0, middle - rate // 40) : middle + rate // 40]
+    return 10 * float(np.log10((piece**2).mean() + 1e-10)) if len(piece) else -100.0
+
+
+def widen(active: np.ndarray, steps: int) -> np.ndarray:
+    """Grows the true stretches by `steps` to either side; (n,) float32."""
+    return (np.convolve(active.astype(np.float32), np.ones(2 * steps + 1), "same") > 0).astype(np.float32)
+
+
+def read_grid(data: Path, encoder: SpeechEncoder, limit: int | None = None) -> list[Clip]:
+    """GRID speaker 1 without the held-out clips. Who speaks when is known from the word times."""
+    words = json.loads((data / "grid_s1" / "words.json").read_text())
+    clips = []
+    with np.load(data / "grid_s1" / "landmarks.npz") as stored:
+        names = sorted(stored.files)[:-HELD_OUT][:limit]
+        for name in tqdm(names, unit="clip"):
+            landmarks = stored[name].astype(np.float32) * np.array([1, 1, -1], np.float32)
+            clip = read_clip(data / "grid_s1" / f"{name}.mp4", landmarks, 25.0, encoder, "grid_s1")
+            at = np.arange(clip.steps) / CODES_PER_SECOND
+            active = np.zeros(clip.steps, bool)
+            for start, end, word in words.get(name, []):
+                active |= (at >= start) & (at < end) & (word != "sil")
+            clips.append(replace(clip, speech=widen(active, 6), weight=GRID_WEIGHT))
+    return clips
+
+
+def read_addresses(data: Path, landmarks: Path | None, encoder: SpeechEncoder) -> list[Clip]:
+    """The free speech, with landmarks from a file or tracked now."""
+    clips = []
+    for name, (points, fps) in addresses_landmarks(data, landmarks).items():
+        speaker = name.rstrip("0123456789_")
+        clip = read_clip(data / "addresses" / f"{name}.mp4", points, fps, encoder, speaker)
+        clips.append(replace(clip, weight=FREE_WEIGHT, free=True))
+    return clips
+
+
+def addresses_landmarks(data: Path, landmarks: Path | None) -> dict[str, tuple[np.ndarray, float]]:
+    """Name → landmarks (T, 68, 3), fps."""
+    if landmarks is None:
+        from engine.training.landmarks import collect
+
+        stored = collect(data / "addresses")
+    else:
+        with np.load(landmarks) as file:
+            stored = {name: file[name] for name in file.files if not name.endswith("_mesh")}
+    names = sorted(name for name in stored if f"{name}_fps" in stored)
+    return {name: (stored[name], float(stored[f"{name}_fps"])) for name in names}
+
+
+def quiet_clips(encoder: SpeechEncoder, folder: Path, rng: np.random.Generator) -> list[Clip]:
+    """Noises nobody speaks in, at many levels: the mouth learns to stay shut."""
+    count = round(NOISE_SECONDS * 16_000)
+    hum = sum(np.sin(2 * np.pi * 50 * k * np.arange(count) / 16_000 + k) / k for k in (1, 2, 3, 5))
+    noises = {"white": rng.standard_normal(count), "hum": hum, "digital": np.zeros(count)}
+    spectrum = np.fft.rfft(rng.standard_normal(count))
+    noises["pink"] = np.fft.irfft(spectrum / np.sqrt(np.arange(len(spectrum)) + 1), count)
+    noises["brown"] = np.fft.irfft(spectrum / (np.arange(len(spectrum)) + 1), count)
+    clips = []
+    for name, noise in noises.items():
+        for level in (-25, -40, -55):
+            path = folder / f"{name}{level}.wav"
+            scaled = noise / max(float(noise.std()), 1e-9) * 10 ** (level / 20) * (name != "digital")
+            soundfile.write(path, np.clip(scaled, -1, 1), 16_000)
+            features = np.concatenate(list(speech_features(open_audio(path), encoder)))
+            nothing = np.zeros((len(features), 68, 3), np.float32)
+            clips.append(Clip(path.stem, "quiet", features, nothing, np.zeros(len(features), np.float32)))
+            path.unlink()
+    return clips
+
+
+def fit_basis(clips: list[Clip], codes: int) -> np.ndarray:
+    """(codes, 68, 3): how the landmarks move with each code.
+
+    Opening first: the offsets' regression on the lip opening, so that code 0 is that opening exactly. Then width in the
+    same way on what is left, then principal components of the rest, lips weighing double and depth less.
+    """
+    offsets = np.concatenate([clip.offsets for clip in clips]).astype(np.float64)
+    weights = np.concatenate([np.full(clip.steps, clip.weight) for clip in clips])
+    basis = np.zeros((codes, 68, 3))
+    for code, measure in ((OPENING, mouth_opening), (WIDTH, mouth_width)):
+        amount = measure(offsets)
+        direction = np.einsum("n,n,nij->ij", weights, amount, offsets) / (weights * amount**2).sum()
+        basis[code] = direction / measure(direction)
+        offsets -= measure(offsets)[:, None, None] * basis[code]
+    importance = np.ones((68, 3))
+    importance[48:] = 2
+    importance[:, 2] *= 0.7
+    flat = (offsets * importance).reshape(len(offsets), -1)
+    _, vectors = np.linalg.eigh((flat * weights[:, None]).T @ flat / weights.sum())
+    rest = vectors[:, ::-1][:, : codes - 2].T.reshape(-1, 68, 3)
+    basis[2:] = rest / importance
+    basis[2:] /= np.linalg.norm(basis[2:], axis=(1, 2), keepdims=True)
+    return basis.astype(np.float32)
+
+
+def average_rest(clips: list[Clip]) -> np.ndarray:
+    """(68, 3) canonical: the mean over speakers of their faces at rest, what a style is compared with."""
+    by_speaker: dict[str, list[np.ndarray]] = {}
+    for clip in clips:
+        if clip.rest is not None:
+            by_speaker.setdefault(clip.speaker, []).append(clip.rest)
+    return np.mean([np.mean(rests, 0) for rests in by_speaker.values()], 0).astype(np.float32)
+
+
+def speaker_gains(clips: list[Clip], codes: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """By what each speaker's codes are multiplied, so that big and small mouths teach the same motion."""
+    speakers = sorted({clip.speaker for clip in clips})
+    spread = {
+        s: np.concatenate([c for c, k in zip(codes, clips, strict=True) if k.speaker == s]).std(0) for s in speakers
+    }
+    common = np.mean([spread[s] for s in speakers if s != "quiet"], 0)
+    return {s: np.clip(common / np.maximum(spread[s], 1e-6), 0.6, 1.6) for s in speakers}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip as the network takes it: features (384, n), codes over their scale (K, n), closed and speech (n,)."""
+
+    features: Tensor
+    codes: Tensor
+    closed: Tensor
+    speech: Tensor
+    weight: float
+
+
+def examples(clips: list[Clip], codes: list[np.ndarray], scale: np.ndarray) -> list[Example]:
+    """Clips as tensors."""
+    made = []
+    for clip, code in zip(clips, codes, strict=True):
+        closed = (code[:, OPENING] < CLOSED).astype(np.float32)
+        tensors = (np.ascontiguousarray(clip.features.T), (code / scale).T.copy(), closed, clip.speech)
+        made.append(Example(*(torch.from_numpy(np.float32(t)) for t in tensors), clip.weight))
+    return made
+
+
+def train(
+    clips: list[Clip], codes: list[np.ndarray], basis: np.ndarray, steps: int, seed: int, label: str = ""
+) -> MotionNet:
+    """A network that knows these clips, in `steps` steps of 32 crops of about 2 s."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    net = MotionNet(MotionSizes(codes=len(basis)))
+    heard = np.concatenate([clip.features for clip in clips if clip.free])
+    moved = np.concatenate([code for clip, code in zip(clips, codes, strict=True) if clip.free])
+    net.mean.copy_(torch.from_numpy(heard.mean(0))[:, None])
+    net.deviation.copy_(torch.from_numpy(heard.std(0) + 1e-3)[:, None])
+    scale = moved.std(0)
+    net.scale.copy_(torch.from_numpy(scale)[:, None])
+    net.basis.copy_(torch.from_numpy(basis))
+    data = examples(clips, codes, scale)
+    chance = np.array([clip.weight * clip.steps for clip in clips])
+    chance /= chance.sum()
+    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps)
+    importance = torch.tensor([2.0, 1.5] + [0.5] * (len(basis) - 2))[None, :, None]
+    net.train()
+    for _ in tqdm(range(steps), desc=label, leave=False):
+        chosen = [crop(data[i], rng) for i in rng.choice(len(data), BATCH, p=chance)]
+        features, truth, closed, speech = (torch.stack(parts) for parts in zip(*chosen, strict=True))
+        codes_out, closed_out, speech_out = net(features)
+        answer = codes_out / net.scale
+        loss = (importance * F.smooth_l1_loss(answer, truth, reduction="none", beta=1.0)).mean()
+        loss = loss + 0.3 * F.binary_cross_entropy_with_logits(closed_out, closed)
+        loss = loss + 0.3 * F.binary_cross_entropy_with_logits(speech_out, speech)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return net.eval()
+
+
+def crop(example: Example, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A random stretch: features of CROP steps, truth of the steps the network answers for."""
+    context = MotionNet.CONTEXT
+    length = example.closed.shape[0]
+    start = int(rng.integers(0, max(1, length - CROP + 1)))
+    index = torch.arange(start, start + CROP).clamp(max=length - 1)
+    inner = index[context:-context]
+    return example.features[:, index], example.codes[:, inner], example.closed[inner], example.speech[inner]
+
+
+@torch.inference_mode()
+def predict(net: MotionNet, clip: Clip) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Raw codes (n, K), closed (n,) and speech (n,) probabilities for a clip."""
+    features = torch.from_numpy(np.pad(clip.features, ((net.CONTEXT, net.CONTEXT), (0, 0)), "edge").T.copy())
+    codes, closed, speech = net(features[None])
+    return codes[0].T.numpy(), torch.sigmoid(closed[0]).numpy(), torch.sigmoid(speech[0]).numpy()
+
+
+def cross_predictions(
+    clips: list[Clip], codes: list[np.ndarray], basis: np.ndarray, steps: int, seed: int
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, float]]]:
+    """Codes for every free-speech clip from a network that never met its speaker, and how well they follow the truth."""
+    speakers = sorted({clip.speaker for clip in clips if clip.free})
+    told: dict[str, np.ndarray] = {}
+    figures: dict[str, dict[str, float]] = {}
+    for speaker in speakers:
+        known = [i for i, clip in enumerate(clips) if clip.speaker != speaker]
+        net = train([clips[i] for i in known], [codes[i] for i in known], basis, steps, seed, f"without {speaker}")
+        rows = []
+        for i, clip in enumerate(clips):
+            if clip.speaker == speaker:
+                told[clip.name] = predict(net, clip)[0]
+                opening = correlation(told[clip.name][:, OPENING], codes[i][:, OPENING])
+                width = correlation(told[clip.name][:, WIDTH], codes[i][:, WIDTH])
+                rows.append((opening, width, clip.steps))
+        opening, width, length = np.array(rows).T
+        figures[speaker] = {
+            "opening": float(np.average(opening, weights=length)),
+            "width": float(np.average(width, weights=length)),
+            "seconds": float(length.sum() / CODES_PER_SECOND),
+        }
+        print(
+            f"unseen {speaker}: opening r = {figures[speaker]['opening']:.3f}, width r = {figures[speaker]['width']:.3f}"
+        )
+    return told, figures
+
+
+def calibrate(net: MotionNet, clips: list[Clip], codes: list[np.ndarray], told: dict[str, np.ndarray]) -> None:
+    """Fill the tables that give each code the spread of real speech, from predictions for speakers not met in training.
+
+    Opening and width get the truth's whole distribution. A component the network hardly hears gets less than its natural
+    spread: at r = 0.5 all of it, below in proportion, for what does not follow the speech would only fidget.
+    """
+    truth = np.concatenate([code for clip, code in zip(clips, codes, strict=True) if clip.name in told])
+    spoken = np.concatenate([clip.speech for clip in clips if clip.name in told]) > 0
+    answer = np.concatenate([smooth(told[clip.name], 1) for clip in clips if clip.name in told])
+    truth, answer = truth[spoken], answer[spoken]
+    at = np.linspace(0.5, 99.5, net.sizes.knots)
+    for k in range(net.sizes.codes):
+        x, y = np.percentile(answer[:, k], at), np.percentile(truth[:, k], at)
+        if k not in (OPENING, WIDTH):
+            trust = np.clip(2 * correlation(answer[:, k], truth[:, k]), 0, 1)
+            y = np.median(y) + trust * (y - np.median(y))
+        x += np.arange(len(x)) * 1e-6  # strictly rising
+        if k == OPENING:
+            y = np.maximum(y, 0)
+        net.knots_in[k] = torch.from_numpy(x)
+        net.knots_out[k] = torch.from_numpy(np.maximum.accumulate(y))
+
+
+def main(report: Callable[[str], None] = print) -> None:
+    parser = argparse.ArgumentParser(prog="python -m engine.training.motion", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with grid_s1 and addresses")
+    parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses")
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights go")
+    parser.add_argument("--steps", type=int, default=600, help="training steps of each network")
+    parser.add_argument("--codes", type=int, default=8, help="K, numbers that describe the lower face")
+    parser.add_argument("--grid-clips", type=int, help="use only so many GRID clips")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="do not measure on unseen speakers; spread from seen ones")
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    torch.use_deterministic_algorithms(True)
+    started = time.monotonic()
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    encoder = SpeechEncoder.load(torch.device("cpu"))
+    clips = read_addresses(chosen.data, chosen.landmarks, encoder)
+    basis = fit_basis(clips, chosen.codes)
+    clips += quiet_clips(encoder, chosen.out, np.random.default_rng(chosen.seed))
+    clips += read_grid(chosen.data, encoder, chosen.grid_clips)
+    codes = [encode(clip.offsets, basis) for clip in clips]
+    gains = speaker_gains(clips, codes)
+    codes = [code * gains[clip.speaker] for clip, code in zip(clips, codes, strict=True)]
+    net = train(clips, codes, basis, chosen.steps, chosen.seed, "shipped")
+    figures: dict[str, dict[str, float]] = {}
+    if chosen.quick:
+        told = {clip.name: predict(net, clip)[0] for clip in clips if clip.free}
+    else:
+        told, figures = cross_predictions(clips, codes, basis, chosen.steps, chosen.seed)
+    calibrate(net, clips, codes, told)
+    net.average.copy_(torch.from_numpy(average_rest(clips)))
+    net.save(chosen.out / "motion_base.safetensors", {"format": "parlando-motion-1", "engine": __version__})
+    speech = {clip.name: predict(net, clip)[2] for clip in clips if clip.free}
+    counts = build_bank(
+        chosen.data / "addresses",
+        addresses_landmarks(chosen.data, chosen.landmarks),
+        speech,
+        chosen.out / "motion_bank.safetensors",
+    )
+    seconds = time.monotonic() - started
+    (chosen.out / "motion_base.json").write_text(
+        json.dumps(
+            {"unseen_speakers": figures, "bank": counts, "seconds": round(seconds), "seed": chosen.seed}, indent=1
+        )
+    )
+    report(f"{chosen.out}/motion_base.safetensors and motion_bank.safetensors in {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
