@@ -9,6 +9,7 @@ its pixel, wherever the plane is moved. `location` and the head's `rotation_eule
 Nothing here renders and nothing here calls the engine.
 """
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ COLOURS = {
     "eye": (0.3, 0.6, 1.0, 1.0),
     "lip": (1.0, 0.35, 0.35, 1.0),
 }
-RIGID = np.array([0, 1, 15, 16, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45])  # points speech does not move
+RIGID = np.array([27, 28, 29, 30, 33, 36, 39, 42, 45])  # nose and eye corners: points that speech does not move
 LONGER_SIDE = 2.0  # units
 OWNER = "parlando_sound"  # on the collection and its objects: the sound strip's id
 ROLE = "parlando_role"  # "picture", "head", "camera"
@@ -54,7 +55,6 @@ class Data:
     """What landmarks.npz of a take holds, and all else in it to hand on."""
 
     landmarks: np.ndarray  # (T, 68, 3) px
-    pose: np.ndarray  # (T, 6): rotation vector in radians (x right, y up, z toward the viewer), translation
     size: tuple[int, int]
     arrays: dict[str, np.ndarray]
 
@@ -66,12 +66,11 @@ class Data:
                 arrays = dict(file)
             landmarks = arrays["landmarks"].astype(np.float64)
             width, height = (int(n) for n in arrays["size"])
-        except (OSError, KeyError, ValueError, EOFError) as problem:
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as problem:
             raise Problem(f"The landmarks {path} cannot be read: generate the take again.") from problem
         if landmarks.ndim != 3 or landmarks.shape[1:] != (68, 3) or len(landmarks) == 0:
             raise Problem(f"The landmarks {path} are not 68 points a frame: generate the take again.")
-        pose = arrays.get("pose", np.zeros((len(landmarks), 6))).astype(np.float64)
-        return cls(landmarks, pose, (width, height), arrays)
+        return cls(landmarks, (width, height), arrays)
 
 
 @dataclass
@@ -103,17 +102,20 @@ def to_pixels(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def head_motion(data: Data) -> tuple[np.ndarray, np.ndarray]:
     """The head empty's location (T, 3) in plane units and Euler XYZ angles (T, 3), as float32 holds them.
 
-    It turns by the pose and keeps its place among the points that speech does not move: in their middle, at the depth
-    of the ears, about where a head turns.
+    Rotation from the portrait's own pose, about the head's centre: the best rigid fit to points that speech does not
+    move. The take's `pose` says the same in the axes of the portrait's head, which differ from the picture's.
     """
-    x, y, z = data.pose[:, 0], data.pose[:, 1], data.pose[:, 2]
-    turn = _from_vector(np.stack([x, -z, y], axis=-1))  # image axes, y up, to Blender's
     points = to_plane(data.landmarks, data.size)
-    rigid = points[:, RIGID].mean(axis=1)
-    first = turn[0].T @ (points[0] - rigid[0]).T  # (3, 68) unturned, around the rigid points' middle
-    centre = np.array([0.0, first[1, [0, 16]].mean(), 0.0])
+    rest = to_plane(data.arrays.get("source_landmarks", data.landmarks[0]).astype(np.float64), data.size)
+    middle, rest_middle = points[:, RIGID].mean(axis=1), rest[RIGID].mean(axis=0)
+    spread = np.einsum("tni,nj->tij", points[:, RIGID] - middle[:, None], rest[RIGID] - rest_middle)
+    u, _, v = np.linalg.svd(spread)  # Kabsch (1976)
+    mirrored = np.linalg.det(u @ v) < 0
+    u[mirrored, :, 2] *= -1
+    turn = u @ v
+    centre = np.array([0.0, rest[[0, 16], 1].mean() - rest_middle[1], 0.0])  # as deep as the ears
     angles = np.unwrap(_to_euler(turn), axis=0)
-    return (rigid + turn @ centre).astype(np.float32), angles.astype(np.float32)
+    return (middle + turn @ centre).astype(np.float32), angles.astype(np.float32)
 
 
 def find(scene: bpy.types.Scene, sound_id: str) -> Rig | None:
@@ -328,15 +330,6 @@ def _evaluate(curve: bpy.types.FCurve, frames: np.ndarray) -> np.ndarray:
     for index in np.flatnonzero(asked):
         values[index] = curve.evaluate(frames[index])
     return values
-
-
-def _from_vector(vector: np.ndarray) -> np.ndarray:
-    """Rotation vectors (T, 3) → matrices (T, 3, 3), by Rodrigues' formula."""
-    angle = np.linalg.norm(vector, axis=-1)[:, None, None]
-    x, y, z = vector.T
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(-1, 3, 3)
-    return np.eye(3) + np.sinc(angle / np.pi) * cross + 0.5 * np.sinc(angle / (2 * np.pi)) ** 2 * (cross @ cross)
 
 
 def _from_euler(angles: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What is heard of a strip: exact lengths, trims, offsets, volume, frame rates, mixing; and sounds that cannot be used."""
+"""What is heard of a strip: lengths, trims, offsets, volume, frame rates, mixing; sounds that cannot be used."""
 
 import wave
 from fractions import Fraction
