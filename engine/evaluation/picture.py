@@ -1,0 +1,145 @@
+"""How sharp, how like the truth and how untouched the frames are: CPBD, mouth-region L1, background PSNR.
+
+Numpy and OpenCV. Pictures are RGB uint8 (H, W, 3), one frame at a time; landmarks (68, 2 or 3) in their pixels. Does
+not read videos: see `evaluate.py`. No perceptual distance: it would need
+weights that the engine does not have.
+"""
+
+import cv2
+import numpy as np
+
+BLOCK = 64  # px, side of the blocks whose contrast says how much blur is just noticeable
+EDGE_SHARE = 0.002  # of a block's pixels that must be edges for it to count
+BETA = 3.6
+JUST_NOTICEABLE = 0.63  # probability at which a blur is just noticed
+PATCH = 96  # px, side of the aligned mouth patch
+EYES_AND_NOSE = np.array([27, 28, 29, 30, 31, 33, 35, 36, 39, 42, 45])
+MOUTH = np.arange(48, 68)
+
+
+def face_crop(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """The part of a picture that holds the 68 points and a tenth of their extent around them."""
+    low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
+    around = 0.1 * (high - low)
+    x0, y0 = np.maximum(np.floor(low - around), 0).astype(int)
+    x1, y1 = np.ceil(high + around).astype(int)
+    return picture[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+
+
+def cpbd(picture: np.ndarray) -> float | None:
+    """Cumulative probability of blur detection, 0 (blurred) to 1 (sharp); None when there is no edge to judge by.
+
+    Narvekar and Karam, IEEE Transactions on Image Processing 20(9), 2011: in blocks of 64² with more than 0.2 % edge
+    pixels, P_blur = 1 − exp(−(w / w_JNB)^3.6) at each vertical edge, w its width along the row from one extremum of
+    light to the other (Marziliano et al. 2002), w_JNB = 5 px where the block's contrast is at most 50, else 3; CPBD is
+    the share of edges with P_blur ≤ 0.63. Edges are OpenCV's Canny and Sobel, not MATLAB's: compare with figures made
+    here only.
+    """
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) if picture.ndim == 3 else picture
+    rows, columns = grey.shape[0] // BLOCK * BLOCK, grey.shape[1] // BLOCK * BLOCK
+    if not rows or not columns:
+        return None
+    light = cv2.GaussianBlur(grey, (0, 0), 1.4)
+    outlines = cv2.Canny(light, 40, 100) > 0  # which blocks hold edges; widths are measured on the unblurred picture
+    edges = vertical_edges(grey)
+    widths = edge_widths(grey)
+    judged = sharp = 0
+    for y in range(0, rows, BLOCK):
+        for x in range(0, columns, BLOCK):
+            block = np.s_[y : y + BLOCK, x : x + BLOCK]
+            if outlines[block].mean() <= EDGE_SHARE:
+                continue
+            contrast = int(grey[block].max()) - int(grey[block].min())
+            just = 5.0 if contrast <= 50 else 3.0
+            blur = 1 - np.exp(-((widths[block][edges[block]] / just) ** BETA))
+            judged += len(blur)
+            sharp += int((blur <= JUST_NOTICEABLE).sum())
+    return sharp / judged if judged else None
+
+
+def vertical_edges(grey: np.ndarray) -> np.ndarray:
+    """(H, W) bool: where light changes along the row, strongly, more than along the column, and most."""
+    across = np.abs(cv2.Sobel(grey, cv2.CV_32F, 1, 0))
+    along = np.abs(cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    strong = across > 2 * np.sqrt(np.mean(across**2 + along**2))
+    crest = np.zeros_like(strong)
+    crest[:, 1:-1] = (across[:, 1:-1] >= across[:, :-2]) & (across[:, 1:-1] > across[:, 2:])
+    return strong & crest & (across > along)
+
+
+def edge_widths(grey: np.ndarray) -> np.ndarray:
+    """(H, W) float: px along the row over which light keeps rising, or keeps falling, through each pixel."""
+    steps = np.sign(np.diff(grey.astype(np.int16), axis=1))  # (H, W - 1), between a pixel and its right neighbour
+    index = np.broadcast_to(np.arange(steps.shape[1]), steps.shape)
+    change = np.ones_like(steps, bool)
+    change[:, 1:] = steps[:, 1:] != steps[:, :-1]
+    first = np.maximum.accumulate(np.where(change, index, 0), axis=1)
+    last_change = np.ones_like(steps, bool)
+    last_change[:, :-1] = change[:, 1:]
+    last = np.minimum.accumulate(np.where(last_change, index, steps.shape[1])[:, ::-1], axis=1)[:, ::-1]
+    runs = np.where(steps != 0, last - first + 1, 0).astype(float)
+    widths = np.zeros(grey.shape)
+    widths[:, 1:] = runs
+    widths[:, :-1] = np.maximum(widths[:, :-1], runs)  # at a pixel, the longer of the runs it ends and begins
+    return widths
+
+
+def aligned_mouth(picture: np.ndarray, landmarks: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """(96, 96, 3) float in [0, 1]: the mouth's square of a face that has eyes and nose laid over those of `shape`.
+
+    shape: (68, 2) landmarks in patch pixels, see `patch_shape`. Area-averaged, so a larger picture is not punished.
+    """
+    turn, _ = cv2.estimateAffinePartial2D(
+        landmarks[EYES_AND_NOSE, :2].astype(np.float64), shape[EYES_AND_NOSE], method=cv2.LMEDS
+    )
+    scale = float(np.hypot(turn[0, 0], turn[1, 0]))
+    if scale < 1:
+        picture = cv2.GaussianBlur(picture, (0, 0), 0.5 / scale)
+    return cv2.warpAffine(picture, turn, (PATCH, PATCH), borderMode=cv2.BORDER_REPLICATE).astype(np.float32) / 255
+
+
+def patch_shape(landmarks: np.ndarray) -> np.ndarray:
+    """(68, 2) the truth's middle face (of (T, 68, …) landmarks) in the pixels of its mouth patch, upright."""
+    middle = np.median(landmarks[..., :2], axis=0)
+    eyes = middle[42:48].mean(0) - middle[36:42].mean(0)
+    cosine, sine = eyes / np.linalg.norm(eyes)
+    upright = middle @ np.array([[cosine, -sine], [sine, cosine]])
+    mouth = upright[MOUTH].mean(0)
+    side = 1.8 * np.ptp(upright[MOUTH, 0])
+    return (upright - mouth) * (PATCH / side) + PATCH / 2
+
+
+def mouth_l1(generated: np.ndarray, truth: np.ndarray) -> float:
+    """Mean absolute difference of two aligned mouth patches (96, 96, 3), 0 to 1."""
+    return float(np.abs(generated - truth).mean())
+
+
+def background(landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W) bool, true where no head or shoulder is in any frame: above and beside the head. size: (width, height).
+
+    From all frames' landmarks (T, 68, …): a head reaches 0.7 of the brow-to-chin height above the brows and 0.35 of the
+    face's width to either side; below the mouth nothing is background.
+    """
+    points = landmarks.reshape(-1, *landmarks.shape[-2:])[..., :2]
+    low, high = points.min((0, 1)), points.max((0, 1))
+    wide, tall = high - low
+    width, height = size
+    x0, x1 = (round(float(v)) for v in (low[0] - 0.35 * wide, high[0] + 0.35 * wide))
+    y0, y1 = round(float(low[1] - 0.7 * tall)), round(float(points[:, MOUTH, 1].min()))
+    mask = np.ones((height, width), bool)
+    mask[max(y0, 0) :, max(x0, 0) : max(x1, 0)] = False
+    mask[max(y1, 0) :] = False
+    return mask
+
+
+def psnr(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None, best: float = 99.0) -> float | None:
+    """Peak signal-to-noise ratio of two RGB uint8 pictures where `mask` is, dB, at most `best`; None for no pixel.
+
+    10 log10(255² / mean squared difference).
+    """
+    apart = (a.astype(np.float32) - b.astype(np.float32)) ** 2
+    apart = apart if mask is None else apart[mask]
+    if not apart.size:
+        return None
+    mean = float(apart.mean())
+    return best if mean == 0 else min(best, float(10 * np.log10(255**2 / mean)))

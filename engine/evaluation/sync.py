@@ -1,0 +1,127 @@
+"""What needs the sound: when there is silence, which sounds are spoken when, and whether lips close on /p b m/.
+
+Phones come from `pocketsphinx` (a tool of development, not of the engine: it is imported only here and only when asked
+for), which knows English alone. Given the words it aligns them to some 20 ms; without, it guesses them first, and where
+it guesses wrongly the figures of result and truth suffer alike: compare them with one another. Landmarks without sound
+are measured in `landmarks.py` and `metrics.py`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.audio.load import Sound
+from engine.errors import InputError, MissingModel
+
+RATE = 16_000  # Hz
+FRAME = 160  # samples, 10 ms
+QUIET = -35.0  # dB under the loudest twentieth of the sound: below is silence
+SHORTEST = 0.3  # s a silence must last to count
+MARGIN = 0.15  # s at either end of a silence left out: lips open before the sound and settle after it
+CLOSED = 0.025  # canonical units (eye-corner distance): trackers give shut lips 0.003, the least opening 0.05
+NEAR = 0.08  # s
+BILABIAL = frozenset({"P", "B", "M"})
+OPEN = frozenset({"AA", "AE", "AH", "AO", "AW", "AY", "EH", "EY", "OW"})
+
+
+@dataclass(frozen=True)
+class Phone:
+    """A sound as spoken: its ARPAbet name ("SIL" is silence), start and end in s."""
+
+    name: str
+    start: float
+    end: float
+
+
+def levels(sound: Sound) -> np.ndarray:
+    """(n,) loudness of each 10 ms in dB, 0 for full scale."""
+    samples = np.concatenate([np.zeros(0, np.float32), *sound.blocks(RATE, 10.0)])
+    samples = np.pad(samples, (0, -len(samples) % FRAME)).reshape(-1, FRAME)
+    return 10 * np.log10(np.maximum((samples.astype(np.float64) ** 2).mean(1), 1e-12))
+
+
+def silence(sound: Sound, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) bool each, at `times` (T,) s: in a silence (its ends left out), and in speech; the rest is neither."""
+    loudness = levels(sound)
+    high = np.percentile(loudness, 95)
+    quiet = np.convolve(loudness, np.ones(5) / 5, "same") < max(high + QUIET, -60.0)
+    quiet_for_long = np.zeros_like(quiet)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(int)))
+    margin = round(MARGIN * RATE / FRAME)
+    speaking = np.ones_like(quiet)
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        if end - start >= SHORTEST * RATE / FRAME:
+            first = start if start == 0 else start + margin
+            last = end if end == len(quiet) else end - margin
+            quiet_for_long[first:last] = True
+            speaking[start:end] = False
+    index = np.clip((times * RATE / FRAME).astype(int), 0, len(quiet) - 1)
+    return quiet_for_long[index], speaking[index]
+
+
+def silence_motion(landmarks: np.ndarray, still: np.ndarray, speaking: np.ndarray) -> float | None:
+    """Mouth motion in silence, % of that in speech: mean speed of the 20 points of canonical landmarks (T, 68, 3).
+
+    None when there is no silence or no speech; 0 for a mouth that never moves.
+    """
+    speed = np.linalg.norm(np.diff(landmarks[:, 48:68, :2], axis=0), axis=-1).mean(-1)
+    quiet, loud = speed[still[1:] & still[:-1]], speed[speaking[1:] & speaking[:-1]]
+    if not len(quiet) or not len(loud):
+        return None
+    return 100 * float(quiet.mean() / max(float(loud.mean()), 1e-12))
+
+
+def phones(sound: Sound, words: str | None = None) -> list[Phone]:
+    """The sounds spoken, in order. `words`: what is said, spaces between; guessed when None, and none if that fails."""
+    try:
+        import pocketsphinx
+    except ImportError as problem:
+        raise MissingModel(
+            "Lip closure on /p b m/ is measured with pocketsphinx, which is not installed: pip install pocketsphinx."
+        ) from problem
+    pcm = (np.clip(sound.read(RATE), -1, 1) * 32767).astype("<i2").tobytes()
+    decoder = pocketsphinx.Decoder(loglevel="FATAL")
+
+    def hear() -> None:
+        decoder.start_utt()
+        decoder.process_raw(pcm, full_utt=True)
+        decoder.end_utt()
+
+    guessed = words is None
+    if words is None:
+        hear()
+        heard = decoder.hyp()
+        words = heard.hypstr if heard else ""
+    known = [word for word in words.lower().split() if decoder.lookup_word(word)]
+    if not known:
+        return []
+    try:
+        decoder.set_align_text(" ".join(known))
+        hear()
+        decoder.set_alignment()
+        hear()
+    except RuntimeError as problem:
+        if guessed:  # what it thought it heard does not fit: as good as nothing heard
+            return []
+        raise InputError(
+            f"The words “{words}” cannot be aligned with the sound of {sound.path}: give the words that are said."
+        ) from problem
+    return [
+        Phone(p.name, p.start / 100, (p.start + p.duration) / 100) for word in decoder.get_alignment() for p in word
+    ]
+
+
+def closed_on(opening: np.ndarray, fps: float, spoken: list[Phone], names: frozenset[str]) -> float | None:
+    """% of the phones of these names on which the lips close: the opening (T,) falls under `CLOSED` at some time from
+    80 ms before to 80 ms after the phone's middle. None when no such phone is spoken within the landmarks' time.
+
+    On /p b m/ (`BILABIAL`) lips should close; on open vowels (`OPEN`) not, which is what shows up a shut mouth.
+    """
+    hits = []
+    for phone in spoken:
+        middle = (phone.start + phone.end) / 2
+        if phone.name not in names or middle > (len(opening) - 1) / fps:
+            continue
+        first, last = int(np.ceil((middle - NEAR) * fps)), int(np.floor((middle + NEAR) * fps))
+        hits.append(bool((opening[max(first, 0) : last + 1] < CLOSED).any()))
+    return 100 * float(np.mean(hits)) if hits else None
