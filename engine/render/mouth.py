@@ -324,7 +324,7 @@ def find_teeth(rgb: NDArray[np.uint8], landmarks: Array, head: Head) -> Teeth | 
 
 
 def measure_grain(rgb: NDArray[np.uint8], landmarks: Array) -> float:
-    """Spread of the finest texture on the cheeks, as a share of their brightness: film grain, noise, some pores."""
+    """Spread of the finest texture on the cheeks, as a share of their brightness: grain, noise, some of the pores."""
     p = np.asarray(landmarks, np.float32)[:, :2]
     size = 0.12 * float(np.linalg.norm(p[45] - p[36]))
     spreads = []
@@ -334,12 +334,39 @@ def measure_grain(rgb: NDArray[np.uint8], landmarks: Array) -> float:
         if min(grey.shape) >= 6 and grey.mean() > 8.0:
             fine = grey - cv2.GaussianBlur(grey, (0, 0), 1.2)
             spreads.append(1.48 * float(np.median(np.abs(fine))) / float(grey.mean()))
-    return float(np.clip(0.8 * min(spreads, default=0.0), 0.0, 0.06))
+    return float(np.clip(0.35 * min(spreads, default=0.0), 0.0, 0.03))
 
 
 def _ease(x: Array | float, low: float, high: float) -> Array:
     t = np.clip((np.asarray(x, np.float32) - low) / (high - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
+
+
+@dataclass(frozen=True)
+class Slit:
+    """Where points (h, w) lie between the lips, px: `under` the upper lip's edge, `over` the lower's, `side` 0 in the
+    middle and 1 at the corners; `gap` is the widest opening. Measured across the line through the corners, so that it
+    varies smoothly as lips move by parts of a pixel."""
+
+    under: Array
+    over: Array
+    side: Array
+    gap: float
+
+    @staticmethod
+    def of(upper: Array, lower: Array, points: Array) -> Slit:
+        """Of lip edges (33, 2) and points (h, w, 2), px of one frame."""
+        left, right = upper[0], upper[-1]
+        span = max(float(np.linalg.norm(right - left)), 1e-6)
+        along = (right - left) / span
+        down = np.array([-along[1], along[0]], np.float32)
+        away = points - left
+        at, height = away @ along, away @ down
+        stations = np.maximum.accumulate((0.5 * (upper + lower) - left) @ along)
+        top = np.interp(at, stations, (upper - left) @ down).astype(np.float32)
+        bottom = np.interp(at, stations, (lower - left) @ down).astype(np.float32)
+        gap = float(np.linalg.norm(lower - upper, axis=1).max())
+        return Slit(height - top, bottom - height, np.abs(2.0 * at / span - 1.0), gap)
 
 
 class MouthInterior:
@@ -431,7 +458,7 @@ class MouthInterior:
         lips = _ease(warmth - np.log(own.color[0] / own.color[1]), 0.3, 0.6)
         weight = cv2.GaussianBlur(weight * ends * (1.0 - lips), (0, 0), 0.3 * layer.scale)
         # The light they stood in is taken out of them: that of the frame comes back.
-        light = self._light(upper, lower, plane, self.head.px)
+        light = self._light(Slit.of(upper, lower, plane), self.head.px)
         shown = np.clip(pixels, 0.0, 1.0) / np.clip(light, 0.55, 1.0)[..., None]
         spread = 3.0 * layer.scale
         told = cv2.GaussianBlur(shown * weight[..., None], (0, 0), spread)
@@ -493,41 +520,23 @@ class MouthInterior:
         color = color * (1.0 - below[:, :, 3:]) + below[:, :, :3]
         color = color * (1.0 - above[:, :, 3:]) + above[:, :, :3]
         pixels = np.stack(np.meshgrid(np.arange(cx0, cx1), np.arange(cy0, cy1)), axis=-1).astype(np.float32)
-        color *= self._light(upper, lower, pixels, px)[:, :, None]
+        slit = Slit.of(upper, lower, pixels)
+        color *= self._light(slit, px)[:, :, None]
+        covered = np.clip(np.minimum(slit.under, 0.5) + np.minimum(slit.over, 0.5), 0.0, 1.0)
         inside = out[cy0 - y0 : cy1 - y0, cx0 - x0 : cx1 - x0]
         inside[:, :, :3] = to_srgb(color)
-        inside[:, :, 3] = self._coverage(polygon - corner, size) * float(_ease(gap, 0.5, 1.5))
+        inside[:, :, 3] = cv2.GaussianBlur(covered, (0, 0), 0.5 * self.blur) * float(_ease(gap, 0.5, 1.5))
         return out
 
-    def _coverage(self, polygon: Array, size: tuple[int, int]) -> Array:
-        """How much of each pixel lies inside `polygon` (px, pixel centres at whole numbers), as soft as the picture."""
-        fine = 4 if size[0] < 300 else 2
-        mask = np.zeros((size[1] * fine, size[0] * fine), np.uint8)
-        points = (polygon + 0.5) * fine - 0.5
-        cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 255, lineType=cv2.LINE_8, shift=4)
-        coverage = cv2.resize(mask, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
-        return cv2.GaussianBlur(coverage, (0, 0), 0.5 * self.blur)
-
     @staticmethod
-    def _light(upper: Array, lower: Array, points: Array, px: float) -> Array:
-        """How much light reaches points (..., 2) between the lips' edges `upper`, `lower` (33, 2), all px of one frame:
-        less under the upper lip, near the lower, toward the corners and through a slit. `px` per mm."""
-        left, right = upper[0], upper[-1]
-        span = max(float(np.linalg.norm(right - left)), 1e-6)
-        along = (right - left) / span
-        down = np.array([-along[1], along[0]], np.float32)
-        away = points - left
-        at, height = away @ along, away @ down
-        stations = np.maximum.accumulate((0.5 * (upper + lower) - left) @ along)
-        top = np.interp(at, stations, (upper - left) @ down).astype(np.float32)
-        bottom = np.interp(at, stations, (lower - left) @ down).astype(np.float32)
-        under, over = np.maximum(height - top, 0.0) / px, np.maximum(bottom - height, 0.0) / px
-        gap = float(np.linalg.norm(lower - upper, axis=1).max()) / px
-        light = 1.0 - 0.64 * np.exp(-under / 1.2)
-        light *= 1.0 - 0.40 * np.exp(-over / 0.6)
-        light *= 1.0 - 0.80 * _ease(np.abs(2.0 * at / span - 1.0), 0.5, 1.0)
-        light *= 0.25 + 0.75 * _ease((bottom - top) / px, 0.0, 2.4)
-        return light * (0.85 + 0.15 * float(_ease(gap, 1.0, 6.0)))
+    def _light(slit: Slit, px: float) -> Array:
+        """How much light reaches the points of `slit`: less under the upper lip, near the lower, toward the corners and
+        through a narrow opening. `px` per mm."""
+        light = 1.0 - 0.64 * np.exp(-np.maximum(slit.under, 0.0) / (1.2 * px))
+        light *= 1.0 - 0.40 * np.exp(-np.maximum(slit.over, 0.0) / (0.6 * px))
+        light *= 1.0 - 0.80 * _ease(slit.side, 0.5, 1.0)
+        light *= 0.25 + 0.75 * _ease((slit.under + slit.over) / px, 0.0, 2.4)
+        return light * (0.85 + 0.15 * float(_ease(slit.gap / px, 1.0, 6.0)))
 
     def _move(
         self, layer: proxy_raster.Layer, move: Similarity, jaw: Array, corner: Array, size: tuple[int, int]
@@ -537,10 +546,11 @@ class MouthInterior:
         A point (u, v) of the layer lies at depth z(u), so it lands at M (u, v, z(u)) + T. That is turned around by
         iteration on a coarse grid.
         """
-        step = 8
-        cells = (size[0] // step + 3, size[1] // step + 3)
-        gx = (np.arange(cells[0], dtype=np.float32) - 0.5) * step - 0.5 + corner[0]
-        gy = (np.arange(cells[1], dtype=np.float32) - 0.5) * step - 0.5 + corner[1]
+        step = int(np.clip(round(3.0 * self.head.px), 2, 8))
+        x, y = (int(c) % step for c in corner)  # the grid stands still while the mouth moves over it
+        cells = ((x + size[0]) // step + 3, (y + size[1]) // step + 3)
+        gx = (np.arange(cells[0], dtype=np.float32) - 0.5) * step - 0.5 + (corner[0] - x)
+        gy = (np.arange(cells[1], dtype=np.float32) - 0.5) * step - 0.5 + (corner[1] - y)
         target = np.stack(np.meshgrid(gx, gy), axis=-1)
         m = move.scale * self.head.px * move.rotation @ self.head.roll
         offset = self._turned @ jaw
@@ -554,5 +564,5 @@ class MouthInterior:
         uv = (target - start - z[..., None] * m[:2, 2]) @ inverse.T
         pixels = (uv * layer.scale + np.array(layer.origin)).astype(np.float32)
         fine = cv2.resize(pixels, (cells[0] * step, cells[1] * step), interpolation=cv2.INTER_LINEAR)
-        fine = np.ascontiguousarray(fine[step : step + size[1], step : step + size[0]])
+        fine = np.ascontiguousarray(fine[step + y : step + y + size[1], step + x : step + x + size[0]])
         return cv2.remap(layer.rgba, fine, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
