@@ -6,15 +6,15 @@ from a texture that goes on as lid where the source picture shows the eye, and c
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.render.field import Grid, interpolation, invert, upsample
 from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
-from engine.render.patch import Box, Slit, around, blend, covered, curve, flaps, mix, outside, sample, upper_share
+from engine.render.patch import Box, Slit, around, blend, covered, curve, flaps, mix, outside, upper_share
 from engine.render.pose import Pose
+from engine.render.texture import Texture
 
 Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
@@ -72,7 +72,7 @@ class Eye:
             along(self.upper, landmarks[list(side.upper_points), :2]),
             along(self.lower, landmarks[list(side.lower_points), :2]),
         )
-        self.bases = flow.basis(self.upper, False), flow.basis(self.lower, False)
+        self.bases = flow.upper(self.upper), flow.upper(self.lower)
         cut = Slit.between(self.upper, self.lower)
         at = (self.upper - self.upper[0]) @ cut.along
         pairs = (landmarks[list(side.upper_points[1:3]), :2] - self.upper[0]) @ cut.along
@@ -82,7 +82,7 @@ class Eye:
         self.grid = Grid.over(*self.source_box, step=max(0.75, unit / 60))
         nodes = self.grid.nodes()
         flat = nodes.reshape(-1, 2).astype(np.float64)
-        self.field = flow.basis(nodes, False)
+        self.field = flow.upper(nodes)
         radius = np.full(len(self.upper), 0.3 * unit)
         self.lids = (
             interpolation(self.upper, radius, flat, 0.02).astype(np.float32),
@@ -106,16 +106,17 @@ class Eye:
         """Three textures: the upper lid, the lower lid, the eyeball, each continued where the others are."""
         x0, y0, x1, y1 = self.source_box
         self.corner = np.array([x0, y0], np.float32)
-        self.texture = texture = np.ascontiguousarray(rgb[y0:y1, x0:x1])
+        own = np.ascontiguousarray(rgb[y0:y1, x0:x1])
         nodes = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), axis=-1).astype(np.float32)
         heights = Slit.between(self.upper, self.lower).heights(nodes)
         above, between = heights[..., 0] + heights[..., 1] < 0, heights[..., 2] <= 0
         outline = np.concatenate([curve(self.upper, 33), curve(self.lower, 33)[::-1]])
         away = outside(outline, self.source_box, self.unit)
         soft = 0.01 * self.unit
-        self.upper_lid = extend(texture, (away > 0) & (above | ~between), soft)
-        self.lower_lid = extend(texture, (away > 0) & (~above | ~between), soft)
-        self.ball = extend(texture, away < -0.5, soft)
+        self.upper_lid = Texture(extend(own, (away > 0) & (above | ~between), soft))
+        self.lower_lid = Texture(extend(own, (away > 0) & (~above | ~between), soft))
+        self.ball = Texture(extend(own, away < -0.5, soft))
+        self.texture = Texture(own)
 
     def contours(self, coefficients: Array, pose: Pose) -> tuple[Array, Array, Array]:
         """Target contours of the lids (9, 2) px each, and how far they are open (9,), 1 as in the source."""
@@ -158,19 +159,15 @@ class Eye:
         heights = upsample(slit.heights(targets), step, width, height)
         share = upper_share(heights, 0.6)
         eye = flaps(self.upper_lid, self.lower_lid, above, under, share)
-        eye = mix(eye, self._ball(box, coefficients, pose), covered(heights, max(1.0, 0.012 * self.unit)))
+        ball = self.ball.read(upsample(self._rigid(targets, coefficients, pose) - self.corner, step, width, height))
+        eye = mix(eye, ball.astype(np.float32), covered(heights, max(1.0, 0.012 * self.unit)))
         if parted < 1.0:
-            plain = sample(self.texture, mix(under, above, share)).astype(np.float32)
+            plain = self.texture.read(mix(under, above, share)).astype(np.float32)
             eye = plain + (eye - plain) * np.float32(parted)
         blend(frame, eye, box, limits, max(2, round(0.08 * self.unit)))
 
-    def _ball(self, box: Box, coefficients: Array, pose: Pose) -> Array:
-        """The eyeball moved with the head and the eye's corners, (h, w, 3)."""
+    def _rigid(self, targets: Array, coefficients: Array, pose: Pose) -> Array:
+        """Where targets (h, w, 2) px come from on an eyeball that moves with the head and the eye's corners."""
         corners = [self.side.upper_points[0], self.side.upper_points[-1]]
         shift = pose.shift + pose.matrix[:, 2] * self.depth + coefficients[4:][corners].mean(0)
-        back = np.linalg.inv(pose.matrix[:, :2])
-        offset = back @ (np.array(box[:2]) - shift) - self.corner
-        matrix = np.concatenate([back, offset[:, None]], axis=1)
-        size = (box[2] - box[0], box[3] - box[1])
-        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(self.ball, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+        return ((targets - shift) @ np.linalg.inv(pose.matrix[:, :2]).T).astype(np.float32)

@@ -13,6 +13,8 @@ from engine.render.fill import pull_push
 
 Array = NDArray[np.floating]
 
+SETTLED = 0.02  # px
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -72,11 +74,14 @@ def invert(displacement: Array, grid: Grid, targets: Array, rounds: int = 12) ->
     offset = np.array([grid.x0, grid.y0], np.float32)
     scale = np.float32(1.0 / grid.step)
     at = targets.copy()
+    error = np.zeros_like(targets)
     for _ in range(rounds):
         where = (at - offset) * scale
         moved = cv2.remap(displacement, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         error = at + moved - targets
-        at -= np.float32(0.75) * error
+        at -= np.float32(0.8) * error
+        if np.abs(error).max() < SETTLED:
+            break
     astray = np.abs(error).max(axis=-1) * scale
     if astray.max() > 0.5:
         at = targets + pull_push(at - targets, np.clip(1.5 - astray, 0.0, 1.0))

@@ -30,22 +30,33 @@ class Flow:
         for indices, radius in RADII.items():
             self.radii[list(indices)] = radius * shape.frame.unit
 
-    def basis(self, points: Array, lower: bool) -> Array:
-        """(N, 72) float32 at source points (N, 2) px; `lower`: as the lower lip's side of the face moves."""
-        away = UPPER_LIP if lower else LOWER_LIP
-        used = [k for k in range(68) if k not in LIDS and k not in away]
+    def upper(self, points: Array) -> Array:
+        """(N, 72) float32 at source points (…, 2) px, as the upper lip's side of the face moves."""
         points = points.reshape(-1, 2).astype(np.float64)
-        follow = self.shape.follow(points)[:, None]
-        matrix = np.zeros((len(points), 72))
-        matrix[:, :2] = (points - self.shape.frame.origin) * follow
-        matrix[:, 2:3] = self.shape.depth(points)[:, None] * follow
-        matrix[:, 3:4] = follow
+        return self._whole(points, self._rigid(points), LOWER_LIP)
+
+    def both(self, points: Array) -> tuple[Array, Array]:
+        """As the upper lip's side moves, and as the lower's: (N, 72) float32 each."""
+        points = points.reshape(-1, 2).astype(np.float64)
+        rigid = self._rigid(points)
+        return self._whole(points, rigid, LOWER_LIP), self._whole(points, rigid, UPPER_LIP)
+
+    def _rigid(self, points: Array) -> Array:
+        """(N, 4): x, y, depth and 1, each times how much the point follows the head."""
+        away = points - self.shape.frame.origin
+        whole = np.column_stack([away, self.shape.depth(points), np.ones(len(points))])
+        return whole * self.shape.follow(points)[:, None]
+
+    def _whole(self, points: Array, rigid: Array, left_out: tuple[int, ...]) -> Array:
+        used = [k for k in range(68) if k not in LIDS and k not in left_out]
+        matrix = np.zeros((len(points), 72), np.float32)
+        matrix[:, :4] = rigid
         weights = [
             interpolation(self.landmarks[used, :2], self.radii[used], part)
             for part in np.array_split(points, len(points) // 2000 + 1)
         ]
-        matrix[:, [4 + k for k in used]] = np.concatenate(weights) * follow
-        return matrix.astype(np.float32)
+        matrix[:, [4 + k for k in used]] = np.concatenate(weights) * rigid[:, 3:]
+        return matrix
 
     def coefficients(self, pose: Pose, residual: Array) -> Array:
         """(72, 2) float32 from the head's motion and the landmarks' residual (68, 2) px."""

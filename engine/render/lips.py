@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from engine.render.field import Grid, invert, upsample
 from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
-from engine.render.patch import Box, Slit, around, blend, covered, curve, flaps, mix, outside, sample, upper_share
+from engine.render.patch import Box, Slit, around, blend, covered, curve, flaps, mix, outside, upper_share
+from engine.render.texture import Texture
 
 Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
@@ -46,7 +47,7 @@ class Lips:
         source = around(outer, 0.45 * unit, (0, 0, width, height))
         self.grid = Grid.over(*source, step=max(1.0, unit / 40))
         nodes = self.grid.nodes()
-        self.fields = flow.basis(nodes, False), flow.basis(nodes, True)
+        self.fields = flow.both(nodes)
         self.gap = float(np.linalg.norm(self.lower_edge - self.upper_edge, axis=1).max())
         self.opened = float(smoothstep((self.gap / unit - 0.015) / 0.03))
         self._prepare(rgb, source)
@@ -55,7 +56,7 @@ class Lips:
         """The two lips' textures: each keeps its own side of the picture and is continued over the other's."""
         x0, y0, x1, y1 = box
         self.corner = np.array([x0, y0], np.float32)
-        self.texture = np.ascontiguousarray(rgb[y0:y1, x0:x1])
+        own = np.ascontiguousarray(rgb[y0:y1, x0:x1])
         nodes = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), axis=-1).astype(np.float32)
         heights = Slit.between(self.upper_edge, self.lower_edge).heights(nodes)
         above, between = heights[..., 0] + heights[..., 1] < 0, heights[..., 2] <= 0
@@ -63,8 +64,9 @@ class Lips:
         corners = np.minimum(*(np.linalg.norm(nodes - corner, axis=-1) for corner in self.upper_edge[[0, -1]]))
         margin = 0.012 + 0.025 * np.exp(-((corners / (0.08 * self.unit)) ** 2))
         hole = (outside(outline, box, self.unit) < margin * self.unit) & (self.opened > 0)
-        self.upper = extend(self.texture, (above | ~between) & ~hole, 0.012 * self.unit)
-        self.lower = extend(self.texture, (~above | ~between) & ~hole, 0.012 * self.unit)
+        self.upper = Texture(extend(own, (above | ~between) & ~hole, 0.012 * self.unit))
+        self.lower = Texture(extend(own, (~above | ~between) & ~hole, 0.012 * self.unit))
+        self.texture = Texture(own)
 
     @staticmethod
     def slit(landmarks: Array) -> Slit:
@@ -96,7 +98,7 @@ class Lips:
         hole = inside[..., 3] * covered(heights, 1.0, grown=0.5)
         lips = mix(lips, inside[..., :3] * 255.0, hole)
         if parted < 1.0:
-            plain = sample(self.texture, mix(under, above, share)).astype(np.float32)
+            plain = self.texture.read(mix(under, above, share)).astype(np.float32)
             lips = plain + (lips - plain) * np.float32(parted)
         blend(frame, lips, box, limits, max(2, round(0.12 * self.unit)))
 

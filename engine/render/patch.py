@@ -1,4 +1,4 @@
-"""What the mouth's and the eyes' patches share: a cut line between two flaps, and sampling a texture along a field."""
+"""What the mouth's and the eyes' patches share: a slit between two flaps, and laying a patch into a frame."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.render.fill import smoothstep
+from engine.render.texture import Texture
 
 Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
-
-
-def sample(texture: Bytes, where: Array) -> Bytes:
-    """`texture` (h, w[, C]) read at its own px `where` (…, 2), sharply (cubic); beyond its rim, as on it."""
-    return cv2.remap(texture, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 def mix(a: Array, b: Array, share: Array) -> Array:
@@ -115,16 +111,16 @@ def outside(polygon: Array, box: Box, unit: float) -> Array:
     return cv2.resize((away - within) / fine, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
 
 
-def flaps(upper: Bytes, lower: Bytes, above: Array, under: Array, share: Array) -> Array:
+def flaps(upper: Texture, lower: Texture, above: Array, under: Array, share: Array) -> Array:
     """Two textures read at `above` and `under` (h, w, 2) px, mixed by `share` of the upper: float (h, w, 3)."""
     last = int(np.flatnonzero((share > 0).any(axis=1)).max(initial=-1)) + 1
     first = int(np.flatnonzero((share < 1).any(axis=1)).min(initial=len(share)))
     whole = np.empty((*share.shape, 3), np.float32)
-    whole[:first] = sample(upper, above[:first]) if first else 0
-    whole[last:] = sample(lower, under[last:]) if last < len(share) else 0
+    whole[:first] = upper.read(above[:first]) if first else 0
+    whole[last:] = lower.read(under[last:]) if last < len(share) else 0
     if first < last:
-        low = sample(lower, under[first:last]).astype(np.float32)
-        whole[first:last] = mix(low, sample(upper, above[first:last]).astype(np.float32), share[first:last])
+        low = lower.read(under[first:last]).astype(np.float32)
+        whole[first:last] = mix(low, upper.read(above[first:last]).astype(np.float32), share[first:last])
     return whole
 
 

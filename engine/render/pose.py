@@ -1,7 +1,7 @@
 """From 68 landmarks: the head's rigid motion since the source picture, and what is left after it.
 
-The rigid motion is fitted on points that speech does not move. What is left is kept within what a face can do: a landmark
-dragged far by an animator pulls its neighbours along instead of folding the picture.
+The rigid motion is fitted on points that speech does not move. What is left is kept within what a face can do: a
+landmark dragged far by an animator pulls its neighbours along instead of folding the picture.
 """
 
 from dataclasses import dataclass

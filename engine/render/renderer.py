@@ -26,8 +26,9 @@ from engine.render.flow import Flow
 from engine.render.head import Shape, behind_share, layers, refine
 from engine.render.lips import Lips
 from engine.render.mouth import MouthInterior
-from engine.render.patch import Slit, mix, sample, upper_share
+from engine.render.patch import upper_share
 from engine.render.pose import checked, fit, residual
+from engine.render.texture import Texture
 
 try:
     from engine.face.person import person_matte  # type: ignore[import-not-found]
@@ -62,7 +63,9 @@ class Renderer:
         x0, y0, x1, y1 = self.box
         self.grid = Grid.over(x0 - unit / 2, y0 - unit / 2, x1 + unit / 2, y1 + unit / 2, max(2.0, unit / 14))
         nodes = self.grid.nodes()
-        self.fields = self.flow.basis(nodes, False), self.flow.basis(nodes, True)
+        share = upper_share(Lips.slit(self.landmarks).heights(nodes), 0.15 * unit).reshape(-1, 1)
+        upper, lower = self.flow.both(nodes)
+        self.field = (lower + (upper - lower) * share).astype(np.float32)
         self.step = max(2, round(unit / 14))
         self.targets = Grid.of_pixels(x0, y0, x1 - x0, y1 - y0, self.step).nodes()
         self._layers(matte)
@@ -82,11 +85,12 @@ class Renderer:
         x0, y0, x1, y1 = self.box
         crop = np.ascontiguousarray(self.rgb[y0:y1, x0:x1])
         unit = self.shape.frame.unit
-        self.front, self.plate = crop, None
+        self.plate = None
         if self.cutout is not None:
-            self.front = extend(crop, self.cutout[y0:y1, x0:x1] > 0, 0.02 * unit)
+            crop = extend(crop, self.cutout[y0:y1, x0:x1] > 0, 0.02 * unit)
         elif matte is not None:
-            self.front, self.plate = layers(crop, refine(matte[y0:y1, x0:x1], crop, unit), unit)
+            crop, self.plate = layers(crop, refine(matte[y0:y1, x0:x1], crop, unit), unit)
+        self.front = Texture(crop)
 
     def render(self, landmarks: Array) -> Bytes:
         """The frame at `landmarks` (68, 3) source px: (H, W, 3), or (H, W, 4) where the picture has alpha."""
@@ -95,8 +99,8 @@ class Renderer:
         left = residual(self.landmarks, target, pose, self.shape.frame.unit)
         coefficients = self.flow.coefficients(pose, left)
         reached = np.concatenate([pose.apply(self.landmarks) + left, target[:, 2:]], axis=1)
-        where = self._where(coefficients, self.lips.slit(reached))
-        frame, matte = sample(self.front, where), None
+        where = self._where(coefficients)
+        frame, matte = self.front.read(where), None
         if self.plate is not None:
             matte = frame[..., 3]
             frame = cv2.add(cv2.cvtColor(frame, cv2.COLOR_RGBA2RGB), behind_share(self.plate, matte))
@@ -122,16 +126,15 @@ class Renderer:
         share = matte.astype(np.float32) / 255
         return np.rint(alpha + (moved.astype(np.float32) - alpha) * share).astype(np.uint8)
 
-    def _where(self, coefficients: Array, slit: Slit) -> Array:
+    def _where(self, coefficients: Array) -> Array:
         """Where each px of the head's box comes from, (h, w, 2) px within the box."""
-        lower, upper = self._sources(coefficients, True), self._sources(coefficients, False)
         x0, y0, x1, y1 = self.box
-        share = upper_share(slit.heights(self.targets), 0.05 * self.shape.frame.unit)
-        return upsample(mix(lower, upper, share) - np.array([x0, y0], np.float32), self.step, x1 - x0, y1 - y0)
+        corner = np.array([x0, y0], np.float32)
+        return upsample(self._sources(coefficients) - corner, self.step, x1 - x0, y1 - y0)
 
-    def _sources(self, coefficients: Array, lower: bool) -> Array:
-        """Where the box's coarse targets come from, (h, w, 2) px, as the upper or the lower lip's side moves."""
-        displacement = (self.fields[lower] @ coefficients).reshape(self.grid.rows, self.grid.columns, 2)
+    def _sources(self, coefficients: Array) -> Array:
+        """Where the box's coarse targets come from, (h, w, 2) px. Does not know the slit between the lips."""
+        displacement = (self.field @ coefficients).reshape(self.grid.rows, self.grid.columns, 2)
         return invert(displacement, self.grid, self.targets)
 
     @cached_property
@@ -147,7 +150,7 @@ class Renderer:
         if self.cutout is not None:
             moving = (self.cutout[y0:y1, x0:x1] > 0).astype(np.uint8)
         elif self.plate is not None:
-            moving = (self.front[..., 3] > 0).astype(np.uint8)
+            moving = (self.front.pixels[..., 3] > 0).astype(np.uint8)
         moving = cv2.copyMakeBorder(moving, step, 2 * step, step, 2 * step, cv2.BORDER_REPLICATE)
         moving = cv2.dilate(moving[: rows * step, : columns * step], np.ones((3 * step, 3 * step), np.uint8))
         corner = np.array([x0 - step, y0 - step], np.float32)
@@ -155,11 +158,10 @@ class Renderer:
         for landmarks in self._turned():
             pose = fit(self.landmarks, landmarks)
             coefficients = self.flow.coefficients(pose, residual(self.landmarks, landmarks, pose, unit))
-            for lower in (False, True):
-                source = self._sources(coefficients, lower)
-                there = cv2.remap(moving, source - corner, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-                moved = np.abs(source - self.targets).max(axis=-1) > 1 / 80  # remap counts in 1/32 px
-                changed |= (moved & (there > 0)).astype(np.uint8)
+            source = self._sources(coefficients)
+            there = cv2.remap(moving, source - corner, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+            moved = np.abs(source - self.targets).max(axis=-1) > 1 / 160  # textures are read in 1/128 px
+            changed |= (moved & (there > 0)).astype(np.uint8)
         reach = 2 * round(0.12 * unit / step) + 3
         changed = cv2.dilate(changed, np.ones((reach, reach), np.uint8)).astype(np.float32)
         region = np.zeros(self.rgb.shape[:2], np.float32)
