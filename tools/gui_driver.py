@@ -37,13 +37,16 @@ def areas(workspace: Any, kind: str) -> list[Any]:
     return [area for area in workspace.screens[0].areas if area.type == kind]
 
 
-def show_tab(area: Any) -> None:
-    """Open the sidebar of an area at the tab Parlando."""
+def show_tab(area: Any) -> Iterator[float]:
+    """Open the sidebar of an area at the tab Parlando. It has tabs only once it was drawn."""
     area.spaces[0].show_region_ui = True
+    area.tag_redraw()
+    yield SETTLE
     for region in area.regions:
         if region.type == "UI":
             region.active_panel_category = "Parlando"
             region.tag_redraw()
+    yield SETTLE
 
 
 def timeline(workspace: Any) -> Any:
@@ -52,10 +55,19 @@ def timeline(workspace: Any) -> Any:
     return max(shown, key=lambda area: area.width)
 
 
-def arrange(workspace: Any) -> None:
-    """A 3D View, looking at the face from the front, where the template has a file browser."""
-    for area in areas(workspace, "FILE_BROWSER")[:1]:
-        area.type = "VIEW_3D"
+def arrange(window: Any, workspace: Any) -> None:
+    """A 3D View, looking at the face from the front and as wide as the preview, in place of the file browser."""
+    (area,) = areas(workspace, "FILE_BROWSER")
+    preview = next(a for a in areas(workspace, "SEQUENCE_EDITOR") if a.spaces[0].view_type == "PREVIEW")
+    with bpy.context.temp_override(window=window):
+        wider = (preview.width - area.width) // 2
+        bpy.ops.screen.area_move(x=area.x + area.width, y=area.y + area.height // 2, delta=wider)
+    area.type = "VIEW_3D"
+    look_at_face(workspace)
+
+
+def look_at_face(workspace: Any) -> None:
+    """Turn 3D Views to the front, with the picture on its plane."""
     for area in areas(workspace, "VIEW_3D"):
         space = area.spaces[0]
         space.shading.type = "SOLID"
@@ -63,6 +75,14 @@ def arrange(workspace: Any) -> None:
         space.region_3d.view_perspective = "ORTHO"
         space.region_3d.view_rotation = (0.5**0.5, 0.5**0.5, 0, 0)
         space.region_3d.view_distance = 2.6
+
+
+def view_all(window: Any, area: Any) -> None:
+    """Frame everything in a 3D View or Sequencer."""
+    for region in area.regions:
+        if region.type == "WINDOW":
+            with bpy.context.temp_override(window=window, area=area, region=region):
+                (bpy.ops.view3d if area.type == "VIEW_3D" else bpy.ops.sequencer).view_all()
 
 
 def play() -> Iterator[float]:
@@ -79,16 +99,11 @@ def play() -> Iterator[float]:
     workspace = bpy.data.workspaces["Video Editing"]
     window.workspace = workspace
     yield SETTLE
-    arrange(workspace)
+    arrange(window, workspace)
     sequencer = timeline(workspace)
     yield SETTLE
-    show_tab(sequencer)
-    yield SETTLE
-    show_tab(sequencer)
-    for region in sequencer.regions:
-        if region.type == "WINDOW":
-            with bpy.context.temp_override(window=window, area=sequencer, region=region):
-                bpy.ops.sequencer.view_all()
+    yield from show_tab(sequencer)
+    view_all(window, sequencer)
     yield SETTLE
     pictures.append(picture("before.png"))
 
@@ -111,15 +126,20 @@ def play() -> Iterator[float]:
         bpy.ops.parlando.add_landmarks()
     scene.frame_set(MOUTH_OPEN_FRAME)
     for area in areas(workspace, "VIEW_3D"):
-        show_tab(area)
-        for region in area.regions:
-            if region.type == "WINDOW":
-                with bpy.context.temp_override(window=window, area=area, region=region):
-                    bpy.ops.view3d.view_all()
+        yield from show_tab(area)
+        view_all(window, area)
     yield 2 * SETTLE
-    show_tab(sequencer)
-    yield SETTLE
     pictures.append(picture("after.png"))
+
+    layout = bpy.data.workspaces["Layout"]
+    window.workspace = layout
+    yield SETTLE
+    look_at_face(layout)
+    for area in areas(layout, "VIEW_3D"):
+        yield from show_tab(area)
+        view_all(window, area)
+    yield SETTLE
+    pictures.append(picture("landmarks.png"))
     finish(
         pictures=pictures,
         message=f"{message} The window never stood still for more than {longest:.2f} s.",
