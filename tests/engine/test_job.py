@@ -131,14 +131,14 @@ def test_render_from_an_untouched_file_renders_nothing(
     assert (result.rendered, result.reused) == (0, 18)
 
 
-def test_render_needs_the_right_portrait_and_take(engine: Engine, take: Path, words: Path, tmp_path: Path) -> None:
+def test_render_needs_the_right_portrait_and_take(engine: Engine, take: Path, portrait: Path, tmp_path: Path) -> None:
     import cv2
 
     cv2.imwrite(str(tmp_path / "small.png"), np.zeros((60, 50, 3), np.uint8))
     with pytest.raises(InputError, match="512 × 512"):
         engine.render(RenderRequest(take / "landmarks.npz", tmp_path / "small.png", tmp_path / "new"))
     with pytest.raises(InputError, match="not a take"):
-        engine.render(RenderRequest(take / "landmarks.npz", tmp_path / "small.png", tmp_path / "new", take=tmp_path))
+        engine.render(RenderRequest(take / "landmarks.npz", portrait, tmp_path / "new", take=tmp_path))
     assert not (tmp_path / "new").exists()
 
 
