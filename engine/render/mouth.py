@@ -46,6 +46,8 @@ OWN_LIGHT = 0.92  # how lit teeth in an open smile are, next to the full light t
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 SALIVA = 0.85  # wet teeth mirror some white light: their colour is a little paler than the average tells
 CAVITY = np.array([0.018, 0.0075, 0.007], np.float32)  # times the tooth colour
+CHEEK = np.array([0.050, 0.016, 0.014], np.float32)  # the cheeks' lining behind the corners, likewise
+BOUNCE = np.array([0.20, -0.04, -0.08], np.float32)  # light in a mouth's shadow comes from its own red walls
 
 
 def to_linear(rgb: Array) -> Array:
@@ -240,9 +242,10 @@ def measure_blur(rgb: NDArray[np.uint8], landmarks: Array) -> float:
     p = np.asarray(landmarks, np.float32)[17:68, :2]
     lo = np.clip(np.floor(p.min(0)).astype(int), 0, None)
     hi = np.ceil(p.max(0)).astype(int) + 1
-    grey = cv2.cvtColor(rgb[lo[1] : hi[1], lo[0] : hi[0]], cv2.COLOR_RGB2GRAY).astype(np.float32)
-    if min(grey.shape) < 12:
+    crop = rgb[lo[1] : max(hi[1], 0), lo[0] : max(hi[0], 0)]
+    if min(crop.shape[:2]) < 12:
         return 0.8
+    grey = cv2.cvtColor(np.ascontiguousarray(crop), cv2.COLOR_RGB2GRAY).astype(np.float32)
 
     def slope(picture: Array) -> Array:
         return np.hypot(cv2.Sobel(picture, cv2.CV_32F, 1, 0), cv2.Sobel(picture, cv2.CV_32F, 0, 1))
@@ -389,8 +392,10 @@ class MouthInterior:
         self.grain = measure_grain(picture_rgb, self.source)
         skin, white = measure_light(picture_rgb, self.source)
         self.colorful = colorfulness(picture_rgb, self.source)
-        grey = float(CAVITY @ LUMINANCE)
-        self.cavity = grey + (CAVITY - grey) * self.colorful
+        self.bounce = self.colorful * BOUNCE
+        self.cavity, self.cheek = (
+            float(c @ LUMINANCE) + (c - float(c @ LUMINANCE)) * self.colorful for c in (CAVITY, CHEEK)
+        )
         own = find_teeth(picture_rgb, self.source, self.head)
         if own is not None:
             self.head = replace(self.head, edge=self.head.edge + self.head.axes[:, 1] * own.edge * self.head.px)
@@ -484,7 +489,7 @@ class MouthInterior:
         chin = move.undo(landmarks[CHIN]).mean(0) - self.source[CHIN].mean(0)
         drop = chin @ self.head.axes / self.head.px
         lip = (move.undo(landmarks[66:67])[0] - self.head.edge) @ self.head.axes / self.head.px
-        low = float(np.clip(drop[1] - OVERBITE_MM, lip[1] - 5.5, lip[1] + 1.5))
+        low = float(np.clip(drop[1] - OVERBITE_MM, lip[1] - 4.5, lip[1] + 1.5))
         low = max(low, -OVERBITE_MM - 0.5)
         return np.array([0.7 * drop[0], low, -0.15 * max(low, 0.0)], np.float32)
 
@@ -514,14 +519,17 @@ class MouthInterior:
         below = self._move(self.lower, move, jaw, corner, size)
         tongue = self._move(self.tongue, move, jaw * TONGUE_WITH_JAW, corner, size)
         shadow = cv2.GaussianBlur(above[:, :, 3], (0, 0), max(0.8 * px, 0.3))  # the upper row's, on the lower
-        below[:, :, :3] *= (1.0 - 0.88 * _ease(shadow, 0.0, 0.8))[:, :, None]
+        below[:, :, :3] *= (0.9 - 0.8 * _ease(shadow, 0.0, 0.8))[:, :, None]
         tongue[:, :, :3] *= float(0.10 + 0.90 * _ease(jaw[1], 6.0, 21.0))
         color = self.cavity * self.tooth * (1.0 - tongue[:, :, 3:]) + tongue[:, :, :3]
         color = color * (1.0 - below[:, :, 3:]) + below[:, :, :3]
         color = color * (1.0 - above[:, :, 3:]) + above[:, :, :3]
         pixels = np.stack(np.meshgrid(np.arange(cx0, cx1), np.arange(cy0, cy1)), axis=-1).astype(np.float32)
         slit = Slit.of(upper, lower, pixels)
-        color *= self._light(slit, px)[:, :, None]
+        light = self._light(slit, px)[:, :, None]
+        color *= light * (1.0 + (1.0 - light) * self.bounce)
+        cheek = _ease(slit.side, 0.45, 0.95) * (1.0 - above[:, :, 3]) * (1.0 - below[:, :, 3])
+        color += cheek[:, :, None] * (self.cheek * self.tooth)
         covered = np.clip(np.minimum(slit.under, 0.5) + np.minimum(slit.over, 0.5), 0.0, 1.0)
         inside = out[cy0 - y0 : cy1 - y0, cx0 - x0 : cx1 - x0]
         inside[:, :, :3] = to_srgb(color)

@@ -55,7 +55,8 @@ def draw(
     hit = np.flatnonzero(winner >= 0)
     chosen = winner[hit]
     dim = np.exp(np.clip(surface.points[chosen, 2], -60.0, 0.0) / fade)
-    canvas[hit, :3] = surface.color[chosen] * dim[:, None]
+    warm = 1.0 + (1.0 - dim[:, None]) * np.array([0.20, -0.04, -0.08], np.float32)  # lit by the mouth's red walls
+    canvas[hit, :3] = surface.color[chosen] * dim[:, None] * warm
     canvas[hit, 3] = 1.0
     canvas[hit, 4] = seen[chosen, 2]
     big = canvas.reshape(h * sub, w * sub, 5)

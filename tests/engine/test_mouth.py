@@ -242,3 +242,15 @@ def test_proxy_is_a_mouth_in_millimetres() -> None:
     assert 50.0 < np.ptp(upper.points[:, 0]) < 66.0
     assert np.ptp(lower.points[:, 0]) < np.ptp(upper.points[:, 0])
     assert tongue.points[:, 2].max() < lower.points[:, 2].max() - 4.0
+
+
+def test_faces_tiny_large_and_at_the_border(face: np.ndarray, neutral: np.ndarray) -> None:
+    for scale, shift in ((0.12, 0.0), (3.0, 0.0), (1.0, -150.0)):
+        size = max(32, round(512 * scale))
+        picture = cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA)
+        points = neutral * scale + np.array([shift, shift, 0.0], np.float32)
+        built = mouth.MouthInterior(picture, points, None, None)
+        wide = opened(points, 20.0)
+        layer = built.layer(wide, (0, 0, size, size))
+        assert np.isfinite(layer).all()
+        assert layer[:, :, 3].max() > 0.5
