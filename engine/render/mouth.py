@@ -45,6 +45,7 @@ LIT = 1.35  # a fully lit tooth against the mean of a smile's bright part, which
 OWN_LIGHT = 0.92  # how lit teeth in an open smile are, next to the full light the layers are kept in
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 SALIVA = 0.85  # wet teeth mirror some white light: their colour is a little paler than the average tells
+FINEST = 6.0  # px per mm: finer than this a mouth's inside is not drawn
 CAVITY = np.array([0.018, 0.0075, 0.007], np.float32)  # times the tooth colour
 CHEEK = np.array([0.050, 0.016, 0.014], np.float32)  # the cheeks' lining behind the corners, likewise
 BOUNCE = np.array([0.20, -0.04, -0.08], np.float32)  # light in a mouth's shadow comes from its own red walls
@@ -322,7 +323,7 @@ def find_teeth(rgb: NDArray[np.uint8], landmarks: Array, head: Head) -> Teeth | 
             continue
         near = span[np.abs(v[span] - end + 0.0022 * u[j] ** 2) < 1.5]
         bottom[j] = v[near[np.argmin(light[near, j])]] if len(near) else v[span[-1]]
-    bottom = cv2.blur(cv2.medianBlur(bottom[None], 5), (5, 1))[0]
+    bottom = cv2.blur(cv2.medianBlur(cv2.medianBlur(bottom[None], 5), 5), (9, 1))[0]
     return Teeth(end + (0.0 if found else 0.3), u, bottom, (color / OWN_LIGHT).astype(np.float32), found)
 
 
@@ -372,6 +373,13 @@ class Slit:
         return Slit(height - top, bottom - height, np.abs(2.0 * at / span - 1.0), gap)
 
 
+def _pixels(corner: Array, size: tuple[int, int], each: int) -> Array:
+    """Middles (h, w, 2) of squares of `each` px from px `corner` on."""
+    x = corner[0] - 0.5 + (np.arange(size[0], dtype=np.float32) + 0.5) * each
+    y = corner[1] - 0.5 + (np.arange(size[1], dtype=np.float32) + 0.5) * each
+    return np.stack(np.meshgrid(x, y), axis=-1).astype(np.float32)
+
+
 class MouthInterior:
     """Draws what is between the lips of one portrait. A pure function of landmarks once built."""
 
@@ -409,7 +417,7 @@ class MouthInterior:
         self.fingerprint = self._hash()
 
     def _draw(self) -> None:
-        scale = min((2.0 if self.head.px < 4.0 else 1.0) * self.head.px, 8.0)
+        scale = min(2.0 * self.head.px, FINEST)
         samples = 1.8 * scale
         turned = self.head.roll.T @ self.head.axes
         self._turned = turned.astype(np.float32)
@@ -511,28 +519,31 @@ class MouthInterior:
             return out
         move = fit(self.source[SKULL], landmarks[SKULL], SKULL_TRUST)
         px = move.scale * self.head.px
-        size = (int(cx1 - cx0), int(cy1 - cy0))
+        each = int(np.ceil(self.head.px / (0.75 * FINEST)))  # in large pictures colours are laid on a coarser grid
+        size = (int(np.ceil((cx1 - cx0) / each)), int(np.ceil((cy1 - cy0) / each)))
         corner = np.array([cx0, cy0], np.float32)
 
         jaw = self.jaw(landmarks, move)
-        above = self._move(self.upper, move, np.zeros(3, np.float32), corner, size)
-        below = self._move(self.lower, move, jaw, corner, size)
-        tongue = self._move(self.tongue, move, jaw * TONGUE_WITH_JAW, corner, size)
-        shadow = cv2.GaussianBlur(above[:, :, 3], (0, 0), max(0.8 * px, 0.3))  # the upper row's, on the lower
+        above = self._move(self.upper, move, np.zeros(3, np.float32), corner, size, each)
+        below = self._move(self.lower, move, jaw, corner, size, each)
+        tongue = self._move(self.tongue, move, jaw * TONGUE_WITH_JAW, corner, size, each)
+        shadow = cv2.GaussianBlur(above[:, :, 3], (0, 0), max(0.8 * px / each, 0.3))  # the upper row's, on the lower
         below[:, :, :3] *= (0.9 - 0.8 * _ease(shadow, 0.0, 0.8))[:, :, None]
         tongue[:, :, :3] *= float(0.10 + 0.90 * _ease(jaw[1], 6.0, 21.0))
         color = self.cavity * self.tooth * (1.0 - tongue[:, :, 3:]) + tongue[:, :, :3]
         color = color * (1.0 - below[:, :, 3:]) + below[:, :, :3]
         color = color * (1.0 - above[:, :, 3:]) + above[:, :, :3]
-        pixels = np.stack(np.meshgrid(np.arange(cx0, cx1), np.arange(cy0, cy1)), axis=-1).astype(np.float32)
-        slit = Slit.of(upper, lower, pixels)
+        slit = Slit.of(upper, lower, _pixels(corner, size, each))
         light = self._light(slit, px)[:, :, None]
         color *= light * (1.0 + (1.0 - light) * self.bounce)
         cheek = _ease(slit.side, 0.45, 0.95) * (1.0 - above[:, :, 3]) * (1.0 - below[:, :, 3])
-        color += cheek[:, :, None] * (self.cheek * self.tooth)
+        color = to_srgb(color + cheek[:, :, None] * (self.cheek * self.tooth))
+        if each > 1:
+            color = cv2.resize(color, (size[0] * each, size[1] * each), interpolation=cv2.INTER_LINEAR)
+            slit = Slit.of(upper, lower, _pixels(corner, (int(cx1 - cx0), int(cy1 - cy0)), 1))
         covered = np.clip(np.minimum(slit.under, 0.5) + np.minimum(slit.over, 0.5), 0.0, 1.0)
         inside = out[cy0 - y0 : cy1 - y0, cx0 - x0 : cx1 - x0]
-        inside[:, :, :3] = to_srgb(color)
+        inside[:, :, :3] = color[: cy1 - cy0, : cx1 - cx0]
         inside[:, :, 3] = cv2.GaussianBlur(covered, (0, 0), 0.5 * self.blur) * float(_ease(gap, 0.5, 1.5))
         return out
 
@@ -547,18 +558,24 @@ class MouthInterior:
         return light * (0.85 + 0.15 * float(_ease(slit.gap / px, 1.0, 6.0)))
 
     def _move(
-        self, layer: proxy_raster.Layer, move: Similarity, jaw: Array, corner: Array, size: tuple[int, int]
+        self,
+        layer: proxy_raster.Layer,
+        move: Similarity,
+        jaw: Array,
+        corner: Array,
+        size: tuple[int, int],
+        each: int,
     ) -> Array:
-        """A layer as seen in the target frame: premultiplied (h, w, 4), from the px `corner` on.
+        """A layer as seen in the target frame: premultiplied (h, w, 4), one value for `each` px from `corner` on.
 
         A point (u, v) of the layer lies at depth z(u), so it lands at M (u, v, z(u)) + T. That is turned around by
         iteration on a coarse grid.
         """
         step = int(np.clip(round(3.0 * self.head.px), 2, 8))
-        x, y = (int(c) % step for c in corner)  # the grid stands still while the mouth moves over it
+        x, y = (int(c / each) % step for c in corner)  # the grid stands still while the mouth moves over it
         cells = ((x + size[0]) // step + 3, (y + size[1]) // step + 3)
-        gx = (np.arange(cells[0], dtype=np.float32) - 0.5) * step - 0.5 + (corner[0] - x)
-        gy = (np.arange(cells[1], dtype=np.float32) - 0.5) * step - 0.5 + (corner[1] - y)
+        gx = ((np.arange(cells[0], dtype=np.float32) - 0.5) * step - x) * each - 0.5 + corner[0]
+        gy = ((np.arange(cells[1], dtype=np.float32) - 0.5) * step - y) * each - 0.5 + corner[1]
         target = np.stack(np.meshgrid(gx, gy), axis=-1)
         m = move.scale * self.head.px * move.rotation @ self.head.roll
         offset = self._turned @ jaw
