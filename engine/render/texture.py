@@ -41,7 +41,7 @@ class Texture:
     def __init__(self, pixels: Bytes) -> None:
         self.pixels = np.ascontiguousarray(pixels)
         self.fine = 4 if pixels.shape[0] * pixels.shape[1] <= FINE_PIXELS else 1
-        self.enlarged = doubled(doubled(self.pixels, 5), 2) if self.fine == 4 else self.pixels
+        self.enlarged = doubled(doubled(self.pixels, 4), 2) if self.fine == 4 else self.pixels
 
     def read(self, where: Array) -> Bytes:
         """The values (…[, C]) at `where` (…, 2) px, x and y."""
