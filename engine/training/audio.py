@@ -3,8 +3,8 @@
     python -m engine.training.audio --data ../shared/data [--resume] [--steps N] [--measure]
 
 Writes engine/weights/apc.safetensors and, for the manifold projection, apc_bank.safetensors (float16). Checkpoints and
-losses (loss.csv) lie in build/training/audio; with --resume an interrupted training goes on and ends in the same weights
-as one that was not. `--measure` trains nothing: it prints the figures of the model card. Sound is all that is learned
+losses (loss.csv) lie in build/training/audio; with --resume an interrupted training goes on and ends in the same
+weights as one that was not. `--measure` trains nothing: it prints the figures of the model card. Sound is all that is learned
 from: `grid_s1` without its last 100 clips, `addresses`, and `facegood` without take 3_16; what is left out and
 `grid_others` are measured on.
 """
@@ -282,9 +282,9 @@ def representatives(features: Tensor, count: int, seed: int, rounds: int = 8) ->
         sizes = torch.bincount(belongs, minlength=count)
         middles = torch.where(sizes[:, None] > 0, sums / sizes.clamp(min=1)[:, None], middles)
     found = [nearest(some, middles) for some in features.split(4096)]
-    belongs, apart = (torch.cat(part).numpy() for part in zip(*found, strict=True))
+    groups, apart = (torch.cat(part).numpy() for part in zip(*found, strict=True))
     order = np.argsort(apart, kind="stable")
-    _, first = np.unique(belongs[order], return_index=True)
+    _, first = np.unique(groups[order], return_index=True)
     return features[torch.from_numpy(order[first])]
 
 
