@@ -228,12 +228,21 @@ def tooth_color(skin: Array, white: Array, colorful: float = 1.0) -> Array:
     return (ratio / (ratio @ LUMINANCE) * np.exp(weights["luminance"] @ luminance)).astype(np.float32)
 
 
+def lip_color(rgb: NDArray[np.uint8], landmarks: Array) -> Array:
+    """Linear RGB (3,) of the lips, without what is between them."""
+    p = np.asarray(landmarks, np.float32)[:, :2]
+    upper, lower = (
+        p[[48, 49, 50, 51, 52, 53, 54, 64, 63, 62, 61, 60]],
+        p[[48, 60, 67, 66, 65, 64, 54, 55, 56, 57, 58, 59]],
+    )
+    lips = np.concatenate([_patch(rgb, upper), _patch(rgb, lower)])
+    return np.median(lips, axis=0).astype(np.float32) if len(lips) else measure_light(rgb, landmarks)[0]
+
+
 def colorfulness(rgb: NDArray[np.uint8], landmarks: Array) -> float:
     """0 for a grey or toned photograph, 1 for a colour one: how hue differs among eye whites, skin and lips."""
-    p = np.asarray(landmarks, np.float32)[:, :2]
     skin, white = measure_light(rgb, landmarks)
-    lips = np.concatenate([_patch(rgb, p[[48, 49, 50, 51, 52, 53, 54, 64, 63, 62, 61, 60]]), _patch(rgb, p[48:60])])
-    lip = np.median(lips, axis=0) if len(lips) else skin
+    lip = lip_color(rgb, landmarks)
     redness = np.log(np.maximum(np.stack([white, skin, lip]), 2e-3)) @ np.array([1.0, -1.0, 0.0])
     return float(np.clip((redness.max() - redness.min()) / 0.3, 0.0, 1.0))
 
@@ -291,10 +300,13 @@ def find_teeth(rgb: NDArray[np.uint8], landmarks: Array, head: Head) -> Teeth | 
     light = picture @ LUMINANCE
     bright = front & (light >= np.percentile(light[front], 60))
     color = np.median(picture[bright], axis=0)
-    skin, _ = measure_light(rgb, landmarks)
+    usual = tooth_color(*measure_light(rgb, landmarks))
     warmth = np.log(np.maximum(picture[..., 0], 2e-3) / np.maximum(picture[..., 1], 2e-3))
     warm = float(np.log(color[0] / max(color[1], 2e-3)))
-    if color @ LUMINANCE < 0.55 * (skin @ LUMINANCE) or warm > np.log(skin[0] / max(skin[1], 2e-3)) - 0.15:
+    # What is much darker than teeth would be here, or hardly differs from the lips, is lip, tongue or cavity.
+    lip = lip_color(rgb, landmarks)
+    red, pale = np.log(lip[0] / max(lip[1], 2e-3)) - warm, (color @ LUMINANCE) / max(lip @ LUMINANCE, 2e-3)
+    if color @ LUMINANCE < 0.4 * (usual @ LUMINANCE) or red + np.log(pale) < 0.45:
         return None
     tooth = (light > 0.45 * (color @ LUMINANCE)) & (warmth < warm + 0.35)
     if (tooth & front).sum() < 0.4 * front.sum():
