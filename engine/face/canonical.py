@@ -86,6 +86,15 @@ def from_canonical(canonical: np.ndarray, placement: Placement) -> np.ndarray:
     return (origin[..., None, :] + scale * turned * FLIP).astype(np.float32)
 
 
+def misfit(landmarks: np.ndarray) -> np.ndarray:
+    """(...,) how far the rigid points of (..., 68, 3) landmarks are from a head's, in the image, in canonical units."""
+    points = np.asarray(landmarks, np.float64)[..., RIGID, :] * FLIP
+    rotation, scale, translation = _fit(REFERENCE, points)
+    turned = np.einsum("nj,...kj->...nk", REFERENCE, rotation)
+    apart = points - translation[..., None, :] - scale[..., None, None] * turned
+    return np.sqrt((apart[..., :2] ** 2).sum(-1).mean(-1)) / np.maximum(scale, 1e-9)
+
+
 def rotation_matrix(vector: np.ndarray) -> np.ndarray:
     """Rotation vectors (..., 3) in radians → matrices (..., 3, 3), by Rodrigues' formula."""
     vector = np.asarray(vector, np.float64)

@@ -15,11 +15,14 @@ import numpy as np
 
 from engine.errors import InputError
 from engine.face import find
+from engine.face.canonical import misfit
 from engine.face.mesh import IBUG, Crop, crop_around, points_in
 from engine.progress import Progress, silent
 
 LOST = 0.5  # mesh score below which the face is looked for again
 FARTHEST = 1.5  # face widths between two frames beyond which a face found again is another's
+JUMP = 0.08  # face widths between two frames beyond which the detector is asked whether this is still a face
+CONFIRM_EVERY = 10  # frames after which it is asked anyway
 SEARCH_EVERY = 12  # frames between two thorough searches while there is no face
 
 # Savitzky-Golay, five frames, quadratic: no lag, and it keeps the height of a closure two frames long.
@@ -100,12 +103,13 @@ class _Follower:
         self.last: find.Face | None = None  # where it was last seen, also while it is lost
         self.crop: Crop | None = None
         self.lost_for = 0
+        self.steps = 0
 
     def step(self, rgb: np.ndarray) -> np.ndarray | None:
         """The mesh (478, 3) in this frame, or None where the face is not to be seen."""
         if self.crop is not None:
             mesh, score = points_in(rgb, self.crop, views=2)
-            if score >= LOST:
+            if score >= LOST and misfit(mesh[IBUG]) < find.LIKENESS and self._still_a_face(rgb, mesh):
                 return self._keep(find.face_of(mesh, score))
         face = self._search(rgb)
         if face is None:
@@ -113,6 +117,14 @@ class _Follower:
             self.lost_for += 1
             return None
         return self._keep(face)
+
+    def _still_a_face(self, rgb: np.ndarray, mesh: np.ndarray) -> bool:
+        """Asks the detector now and then: the mesh net is sure of anything once a cut has put it where its face was."""
+        self.steps += 1
+        jumped = self.last is not None and _apart(self.last, find.face_of(mesh, 1.0)) > JUMP * self.last.width
+        if not jumped and self.steps % CONFIRM_EVERY:
+            return True
+        return find.confirmation(rgb, mesh) >= find.CONFIRMED_LARGE
 
     def _keep(self, face: find.Face) -> np.ndarray:
         self.last, self.crop, self.lost_for = face, crop_around(face.mesh), 0
@@ -132,13 +144,17 @@ class _Follower:
                     "choose 0 for the largest."
                 )
             return found[self.which]
-        before = (self.last.box[:2] + self.last.box[2:]) / 2
-        away = [float(np.hypot(*((face.box[:2] + face.box[2:]) / 2 - before))) for face in found]
+        away = [_apart(self.last, face) for face in found]
         nearest = int(np.argmin(away))
         # After a cut the face may be anywhere; right after the last frame it is where it was.
         if self.lost_for < SEARCH_EVERY and away[nearest] > FARTHEST * self.last.width:
             return None
         return found[nearest]
+
+
+def _apart(a: find.Face, b: find.Face) -> float:
+    """Pixels between the middles of two faces."""
+    return float(np.hypot(*(a.box[:2] + a.box[2:] - b.box[:2] - b.box[2:]) / 2))
 
 
 class _Video:
