@@ -22,6 +22,8 @@ UPPER_EDGE = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]  # mesh points o
 LOWER_EDGE = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
 OUTER = range(48, 60)
 MOUTH = range(48, 68)
+WEB = 0.08  # of the unit: openings this high are halved at the corners
+CORNERS = smoothstep(np.abs(np.linspace(-1.0, 1.0, 41)) * 2.0 - 1.0)[:, None]
 SEAM = np.array([0.85, 1.0, 1.0], np.float32)  # the line between lips is dark red
 
 
@@ -62,7 +64,7 @@ class Lips:
         above, between = heights[..., 0] + heights[..., 1] < 0, heights[..., 2] <= 0
         outline = np.concatenate([curve(self.upper_edge, 41), curve(self.lower_edge, 41)[::-1]])
         corners = np.minimum(*(np.linalg.norm(nodes - corner, axis=-1) for corner in self.upper_edge[[0, -1]]))
-        margin = 0.012 + 0.025 * np.exp(-((corners / (0.08 * self.unit)) ** 2))
+        margin = 0.012 + 0.012 * np.exp(-((corners / (0.08 * self.unit)) ** 2))
         hole = (outside(outline, box, self.unit) < margin * self.unit) & (self.opened > 0)
         self.upper = Texture(extend(own, (above | ~between) & ~hole, 0.012 * self.unit))
         self.lower = Texture(extend(own, (~above | ~between) & ~hole, 0.012 * self.unit))
@@ -70,9 +72,16 @@ class Lips:
 
     @staticmethod
     def slit(landmarks: Array) -> Slit:
-        """What opens between the inner lips of 68 target landmarks px: smooth curves through their points."""
+        """What opens between the inner lips of 68 target landmarks px: smooth curves through their points.
+
+        Toward the corners it is narrowed, as skin spans the corner of an open mouth.
+        """
         inner = landmarks[60:, :2]
-        return Slit.between(curve(inner[:5], 41), curve(inner[[0, 7, 6, 5, 4]], 41))
+        upper, lower = curve(inner[:5], 41), curve(inner[[0, 7, 6, 5, 4]], 41)
+        gap = np.linalg.norm(lower - upper, axis=1, keepdims=True)
+        web = WEB * np.linalg.norm(landmarks[45] - landmarks[36]) * CORNERS
+        narrower = (lower - upper) * web / np.maximum(gap + web, 1e-6) / 2
+        return Slit.between(upper + narrower, lower - narrower)
 
     def draw(self, frame: Bytes, landmarks: Array, coefficients: Array, limits: Box) -> None:
         """Draw into `frame` (h, w, 3), the target's `limits`; `landmarks` (68, 3) px of the target."""
