@@ -1,9 +1,10 @@
 """The audible sound of a strip as a WAV file: trimmed, offset, at its volume, exactly as long as its frames.
 
 A plain strip is read through Blender's own audio library at the file's own rate, streamed, so an hour does not fill the
-memory; lossless files in pieces, so it does not stop the interface either. What that path cannot hear (retiming, an animated volume, modifiers) is mixed by
-Blender from a copy of the scene that holds this strip alone, so nothing of the user's is muted or moved. In a window
-Blender mixes in the background: the extraction is a generator that `addon.pump` takes one step further each time.
+memory; lossless files in pieces, so it does not stop the interface either. What that path cannot hear (retiming, an
+animated volume, modifiers) is mixed by Blender from a copy of the scene that holds this strip alone, so nothing of the
+user's is muted or moved. In a window Blender mixes in the background: the extraction is a generator that `addon.pump`
+takes one step further each time.
 """
 
 import contextlib

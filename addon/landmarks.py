@@ -2,8 +2,8 @@
 
 Spaces. A pixel of the portrait (x right, y down, z toward the viewer, all in pixels) lies in the picture plane's space
 at X = (x − W/2)·s, Y = −z·s, Z = (H/2 − y)·s, with s = 2 / max(W, H): upright, facing −Y, the longer side 2 units. The
-head empty is the plane's child and carries the pose; the 68 are the head's children. So plane⁻¹ · world of a landmark is
-its pixel, wherever the plane is moved. `location` and the head's `rotation_euler` are the engine's; `delta_location`
+head empty is the plane's child and carries the pose; the 68 are the head's children. So plane⁻¹ · world of a landmark
+is its pixel, wherever the plane is moved. `location` and the head's `rotation_euler` are the engine's; `delta_location`
 (and the head's other deltas) are the animator's and are only ever read here.
 
 Nothing here renders and nothing here calls the engine.
