@@ -15,7 +15,8 @@ from engine.errors import InputError, MissingModel
 
 RATE = 16_000  # Hz
 FRAME = 160  # samples, 10 ms
-QUIET = -35.0  # dB under the loudest twentieth of the sound: below is silence
+QUIET = 0.4  # of the way in dB from the quietest to the loudest twentieth of the sound: below is silence
+SPAN = (15.0, 60.0)  # dB from one to the other: with less there is no telling, more is not counted
 SHORTEST = 0.3  # s a silence must last to count
 MARGIN = 0.15  # s at either end of a silence left out: lips open before the sound and settle after it
 CLOSED = 0.025  # canonical units (eye-corner distance): trackers give shut lips 0.003, the least opening 0.05
@@ -42,9 +43,10 @@ def levels(sound: Sound) -> np.ndarray:
 
 def silence(sound: Sound, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(T,) bool each, at `times` (T,) s: in a silence (its ends left out), and in speech; the rest is neither."""
-    loudness = levels(sound)
-    high = np.percentile(loudness, 95)
-    quiet = np.convolve(loudness, np.ones(5) / 5, "same") < max(high + QUIET, -60.0)
+    loudness = np.convolve(np.pad(levels(sound), 2, mode="edge"), np.ones(5) / 5, "valid")
+    low, high = np.percentile(loudness, [5, 95])
+    low = max(low, high - SPAN[1])
+    quiet = (loudness < low + QUIET * (high - low)) & (high - low >= SPAN[0])
     quiet_for_long = np.zeros_like(quiet)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(int)))
     margin = round(MARGIN * RATE / FRAME)

@@ -4,8 +4,8 @@
 
 Writes engine/weights/apc.safetensors and, for the manifold projection, apc_bank.safetensors (float16). Checkpoints and
 losses (loss.csv) lie in build/training/audio; with --resume an interrupted training goes on and ends in the same
-weights as one that was not. `--measure` trains nothing: it prints the figures of the model card. Sound is all that is learned
-from: `grid_s1` without its last 100 clips, `addresses`, and `facegood` without take 3_16; what is left out and
+weights as one that was not. `--measure` trains nothing: it prints the figures of the model card. Sound is all that is
+learned from: `grid_s1` without its last 100 clips, `addresses`, and `facegood` without take 3_16; what is left out and
 `grid_others` are measured on.
 """
 
@@ -156,7 +156,9 @@ class Training:
     def __init__(self, options: Options, clips: list[list[np.ndarray]]) -> None:
         self.options = options
         heard = np.concatenate([clip for speeds in clips for clip in speeds]).astype(np.float64)
-        self.network = fresh(options.seed, heard.mean(0).astype(np.float32), heard.std(0).astype(np.float32))
+        self.network = fresh(
+            options.seed, heard.mean(0).astype(np.float32), np.maximum(heard.std(0), 0.1).astype(np.float32)
+        )
         self.adam = torch.optim.Adam(self.network.parameters(), lr=PEAK)
         config = self.network.config
         self.hearing = Hearing(clips, options.seed, config.ahead)
@@ -252,7 +254,7 @@ def train(options: Options, resume: bool = False, tell: Callable[[str], None] = 
     with replacing(options.out) as part:
         safetensors.torch.save_file(weights, part, {"format": "1"})
     tell(f"wrote {options.out} after {(time.monotonic() - began) / 60:.0f} min")
-    write_bank(APC.load(path=options.out), [speeds[RATES.index(1.0)] for speeds in clips], options)
+    write_bank(training.network, [speeds[RATES.index(1.0)] for speeds in clips], options)
     tell(f"wrote {bank_path(options)}")
 
 
@@ -271,19 +273,31 @@ def write_bank(network: APC, clips: list[np.ndarray], options: Options) -> None:
 
 
 def representatives(features: Tensor, count: int, seed: int, rounds: int = 8) -> Tensor:
-    """(count, d) of features (n, d): those nearest to the middles that k-means finds, or all if there are no more."""
+    """At most `count` of features (n, d), spread over all of them: those nearest to the middles that k-means finds.
+
+    Middles begin in `rounds` draws, each by squared distance to those drawn before (Bahmani et al. 2012): half of all
+    sound is silence, and drawn evenly so would be half of the bank.
+    """
     if len(features) <= count:
         return features
     chance = torch.Generator().manual_seed(seed)
-    middles = features[torch.randperm(len(features), generator=chance)[:count]].clone()
+    middles = features[torch.randint(len(features), (1,), generator=chance)]
+    apart = torch.full((len(features),), torch.inf)
+    new = middles
+    for left in range(rounds, 0, -1):
+        apart = torch.minimum(apart, torch.cat([nearest(some, new)[1] for some in features.split(4096)]).clamp(min=0))
+        draws = min(-(-(count - len(middles)) // left), int((apart > 0).sum()))
+        if draws:
+            new = features[torch.multinomial(apart, draws, generator=chance)]
+            middles = torch.cat([middles, new])
     for _ in range(rounds):
         belongs = torch.cat([nearest(some, middles)[0] for some in features.split(4096)])
         sums = torch.zeros_like(middles).index_add_(0, belongs, features)
-        sizes = torch.bincount(belongs, minlength=count)
+        sizes = torch.bincount(belongs, minlength=len(middles))
         middles = torch.where(sizes[:, None] > 0, sums / sizes.clamp(min=1)[:, None], middles)
     found = [nearest(some, middles) for some in features.split(4096)]
-    groups, apart = (torch.cat(part).numpy() for part in zip(*found, strict=True))
-    order = np.argsort(apart, kind="stable")
+    groups, distances = (torch.cat(part).numpy() for part in zip(*found, strict=True))
+    order = np.argsort(distances, kind="stable")
     _, first = np.unique(groups[order], return_index=True)
     return features[torch.from_numpy(order[first])]
 
