@@ -41,7 +41,9 @@ RATES = (0.87, 1.0, 1.15)  # speeds at which each recording is heard: other pitc
 GAINS = (-12.0, 9.0)  # dB, the range of loudness each recording is heard at
 STREAMS = 16  # recordings heard side by side: the batch
 STEP = 120  # frames a step: 1 s of each stream
-PEAK = 1e-3  # learning rate, after a warm-up of 40 steps, falling as a cosine to a hundredth
+PEAK = 1e-3  # learning rate after a warm-up of 40 steps; it falls as half a cosine of HORIZON steps …
+HORIZON = 1200
+COOL = 150  # … and over the last steps in a line to nothing: how long to train may be decided late
 CLIP = 1.0  # largest norm of the gradient
 SAVE_EVERY = 25
 CHECK_EVERY = 100
@@ -137,8 +139,9 @@ def held_out(network: APC, clips: list[np.ndarray]) -> float:
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """Warm-up, then a cosine down to a hundredth of the peak."""
-    return PEAK * min((step + 1) / 40, 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+    """Of one of `steps` steps. Before the last `COOL` of them it does not depend on how many there will be."""
+    cosine = PEAK * min((step + 1) / 40, 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(step / HORIZON, 1))))
+    return cosine * min(1.0, (steps - step) / min(COOL, steps))
 
 
 def fresh(seed: int, mean: np.ndarray, scale: np.ndarray) -> APC:
@@ -209,7 +212,8 @@ class Training:
         with safe_open(self.checkpoint, "pt") as file:
             about = json.loads(file.metadata()["about"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-        if (about["seed"], about["steps"]) != (self.options.seed, self.options.steps):
+        cooled = about["done"] > min(about["steps"], self.options.steps) - COOL
+        if about["seed"] != self.options.seed or (cooled and about["steps"] != self.options.steps):
             raise InputError(
                 f"{self.checkpoint} is of a training with --seed {about['seed']} --steps {about['steps']}: give these, "
                 "or leave --resume out."

@@ -164,13 +164,22 @@ def test_interrupted_training_ends_in_the_same_weights(
     assert losses[0] == losses[1] and [row["step"] for row in losses[0]] == ["2", "4", "6", "8", "10", "12"]
     with pytest.raises(InputError, match="no checkpoint"):
         train("other", resume=True)
+    with pytest.raises(InputError, match="--steps 12"):
+        audio.train(audio.Options(data, tmp_path / "cut", tmp_path / "c.safetensors", steps=20), True, said.append)
+
+
+def test_the_learning_rate_falls_at_the_end_alone() -> None:
+    rates = {steps: [audio.learning_rate(step, steps) for step in range(steps)] for steps in (600, 900)}
+    assert rates[600][:450] == rates[900][:450]
+    assert max(rates[600]) < audio.PEAK and rates[600][0] == pytest.approx(audio.PEAK / 40)
+    assert rates[600][450:] == sorted(rates[600][450:], reverse=True) and rates[600][-1] < 0.01 * audio.PEAK
 
 
 def test_training_learns(data: Path, speech: Path, tmp_path: Path) -> None:
     mel = audio.mels(speech)
-    training = audio.Training(audio.Options(data, tmp_path, steps=60), [[mel]])
+    training = audio.Training(audio.Options(data, tmp_path, steps=150), [[mel]])
     before = float(audio.error(training.network, mel))
-    for _ in range(60):
+    for _ in range(150):
         training.step()
     assert float(audio.error(training.network, mel)) < 0.9 * before
 
