@@ -178,6 +178,14 @@ def install_libraries(folder: Path) -> None:
     install_debian(sorted(set(packages)), f"bpy needs {', '.join(missing)}")
 
 
+def runs(python: Path, version: str) -> bool:
+    """Whether an environment's Python is there with its pip and of this minor version."""
+    if not python.exists():
+        return False
+    answer = subprocess.run([str(python), "-m", "pip", "--version"], capture_output=True, text=True)
+    return answer.returncode == 0 and f"(python {version})" in answer.stdout
+
+
 def prepare(environment: tuple[str, str, tuple[str, ...]]) -> bool:
     """Make one environment ready. False when this machine has no such Python."""
     name, version, requirements = environment
@@ -186,12 +194,13 @@ def prepare(environment: tuple[str, str, tuple[str, ...]]) -> bool:
     if python is None:
         return False
     wanted = hashlib.sha256(str(ROOT).encode())
-    for file in (*requirements, "pyproject.toml"):
+    for file in requirements:
         wanted.update((ROOT / file).read_bytes())
     if stamp.exists() and stamp.read_text() == wanted.hexdigest() and not missing_libraries(folder):
         return True
-    make_environment(folder, python)
     inside = folder / "bin" / "python"
+    if not runs(inside, version):
+        make_environment(folder, python)
     quiet = [] if sys.stdout.isatty() else ["-qq"]
     with step(f"packages of {' and '.join(requirements)} (over 1 GB the first time)"):
         arguments = [part for file in requirements for part in ("-r", file)]
