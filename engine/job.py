@@ -8,6 +8,7 @@ Networks stay loaded in an `Engine` between jobs. Bad input is found before anyt
 
 import hashlib
 import os
+import wave
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,6 @@ from typing import Any, TypeVar
 
 import cv2
 import numpy as np
-import soundfile
 import torch
 from PIL import Image
 
@@ -39,7 +39,7 @@ from engine.preview import Preview
 from engine.progress import Progress, silent
 from engine.render.renderer import Renderer
 from engine.style.extract import from_landmarks
-from engine.take import Landmarks, Take, frame_hashes, read_frame, replacing, sha256, snap, writing
+from engine.take import Landmarks, Take, frame_hashes, read_frame, replacing, sha256, snap
 
 STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}  # rough shares of the time, for one overall bar
 HEARD_RATE = 24000  # Hz of audio.wav: 1/120 s, the shift of the features, is a whole number of samples
@@ -150,6 +150,8 @@ class Engine:
             file = take.folder / "landmarks.npz"
             if file.exists():  # resumed
                 made = Landmarks.load(file)
+                if made.source_mesh is not None:
+                    face = find.face_of(made.source_mesh, 1.0)  # to the last bit, whatever machine goes on
             else:
                 times = np.arange(total, dtype=np.float64) * float(1 / request.fps)
                 motion = self.motion.generate(
@@ -213,9 +215,12 @@ class Engine:
             return heard
         done = 0.0
         take.made.append("audio.wav")
-        with replacing(heard) as part, soundfile.SoundFile(part, "w", HEARD_RATE, 1, "PCM_16", format="WAV") as file:
+        with replacing(heard) as part, wave.open(str(part), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(HEARD_RATE)
             for block in sound.blocks(HEARD_RATE, _BLOCK):
-                file.write(block)
+                file.writeframes((np.clip(block, -1, 1) * 32767).round().astype("<i2").tobytes())
                 done += len(block) / HEARD_RATE
                 progress("sound", min(int(done), int(sound.duration)), max(1, int(sound.duration)))
         return heard
@@ -305,10 +310,9 @@ def _one_thread_each(several: bool) -> Iterator[None]:
 
 @contextmanager
 def _taking(take: Take) -> Iterator[Take]:
-    """Leaves no half take behind when a job fails before its first frame; says a full disk in words."""
+    """Leaves no half take behind when a job fails before its first frame."""
     try:
-        with writing(take.folder):
-            yield take
+        yield take
     except BaseException:
         take.discard()
         raise

@@ -34,6 +34,10 @@ from engine.errors import InputError, OutputError
 
 FORMAT = 1
 SNAP = 0.02  # px: a frame none of whose landmarks moved further than this is the same frame
+_REFUSED = {
+    getattr(errno, name)
+    for name in ("EACCES", "EPERM", "EROFS", "ENOTDIR", "EISDIR", "EEXIST", "ENOENT", "ENAMETOOLONG", "EINVAL")
+}
 PART = ".part"  # suffix of a file that is being written
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HASH_KEY = b"Parlando frame\0"
@@ -49,7 +53,7 @@ def writing(path: Path) -> Iterator[None]:
             raise OutputError(
                 f"The disk is full while writing {path}: free some space and start again, finished frames are kept."
             ) from problem
-        if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+        if problem.errno in _REFUSED:
             raise OutputError(
                 f"Cannot write to {path} ({problem.strerror}): choose another takes folder or change its permissions."
             ) from problem

@@ -167,29 +167,22 @@ def test_frame_counts() -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_five_moments_and_whole_in_the_end(take: Path, words: Path, portrait: Path, tmp_path: Path) -> None:
-    out = tmp_path / "take"
-    command = [
-        sys.executable,
-        "-m",
-        "engine",
-        "dub",
-        "--audio",
-        str(words),
-        "--image",
-        str(portrait),
-        "--out",
-        str(out),
-    ]
-    command += ["--fps", "12"]
+def test_killed_at_five_moments_and_whole_in_the_end(words: Path, portrait: Path, tmp_path: Path) -> None:
+    def command(out: Path) -> list[str]:
+        arguments = ["dub", "--audio", str(words), "--image", str(portrait), "--out", str(out), "--fps", "12"]
+        return [sys.executable, "-m", "engine", *arguments]
+
+    quiet = {"cwd": REPO, "stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    out, whole = tmp_path / "take", tmp_path / "whole"
     for delay in (1.5, 4.0, 5.5, 6.5, 7.5):
-        process = subprocess.Popen(command, cwd=REPO, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command(out), **quiet)
         time.sleep(delay)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         for path in out.glob("frames/[0-9]*.png"):
             assert read_frame(path).shape == (512, 512, 3)
-    assert subprocess.run(command, cwd=REPO, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode == 0
-    for a, b in zip(frames_of(take), sorted(out.glob("frames/[0-9]*.png")), strict=True):
+    for folder in (out, whole):
+        assert subprocess.run(command(folder), **quiet).returncode == 0
+    for a, b in zip(frames_of(whole), sorted(out.glob("frames/[0-9]*.png")), strict=True):
         assert a.read_bytes() == b.read_bytes()
     assert json.loads((out / "take.json").read_text())["finished"]
