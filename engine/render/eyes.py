@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.render.field import Grid, interpolation, invert, upsample
 from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
-from engine.render.patch import Box, Slit, around, blend, covered, curve, flaps, mix, outside, upper_share
+from engine.render.patch import PATCH_PIXELS, Box, Slit, around, blend, covered, curve, flaps, mix, outside, upper_share
 from engine.render.pose import Pose
 from engine.render.texture import Texture
 
@@ -113,10 +113,10 @@ class Eye:
         outline = np.concatenate([curve(self.upper, 33), curve(self.lower, 33)[::-1]])
         away = outside(outline, self.source_box, self.unit)
         soft = 0.01 * self.unit
-        self.upper_lid = Texture(extend(own, (away > 0) & (above | ~between), soft))
-        self.lower_lid = Texture(extend(own, (away > 0) & (~above | ~between), soft))
-        self.ball = Texture(extend(own, away < -0.5, soft))
-        self.texture = Texture(own)
+        self.upper_lid = Texture(extend(own, (away > 0) & (above | ~between), soft), PATCH_PIXELS)
+        self.lower_lid = Texture(extend(own, (away > 0) & (~above | ~between), soft), PATCH_PIXELS)
+        self.ball = Texture(extend(own, away < -0.5, soft), PATCH_PIXELS)
+        self.texture = Texture(own, PATCH_PIXELS)
 
     def contours(self, coefficients: Array, pose: Pose) -> tuple[Array, Array, Array]:
         """Target contours of the lids (9, 2) px each, and how far they are open (9,), 1 as in the source."""

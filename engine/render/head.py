@@ -125,12 +125,15 @@ def layers(rgb: Bytes, matte: Array, unit: float) -> tuple[Bytes, Bytes]:
     The plate is filled under and close around the matte, and is the picture elsewhere. Colour + plate · (1 − matte) is
     the picture again, exactly, however wrong the matte is: where too small, it is raised to what the colours need.
     """
-    reach = max(1, round(0.07 * unit))
+    small = max(1.0, unit / 60)  # what is behind is smooth: no need to fill it at full size
+    size = (max(1, round(rgb.shape[1] / small)), max(1, round(rgb.shape[0] / small)))
+    reach = max(1, round(0.07 * unit / small))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    hidden = cv2.dilate((matte > 0.03).astype(np.float32), kernel)
-    behind = pull_push(rgb.astype(np.float32), 1.0 - hidden)
-    soft = np.maximum(hidden, cv2.GaussianBlur(hidden, (0, 0), max(0.6, 0.03 * unit)))[..., None]
-    plate = np.clip(np.rint(rgb + (behind - rgb) * soft), 0, 255).astype(np.uint8)
+    hidden = cv2.dilate((cv2.resize(matte, size, interpolation=cv2.INTER_AREA) > 0.03).astype(np.float32), kernel)
+    behind = pull_push(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float32), 1.0 - hidden)
+    soft = np.maximum(hidden, cv2.GaussianBlur(hidden, (0, 0), max(0.6, 0.03 * unit / small)))
+    behind, soft = (cv2.resize(values, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR) for values in (behind, soft))
+    plate = np.clip(np.rint(rgb + (behind - rgb) * soft[..., None]), 0, 255).astype(np.uint8)
     needed = 1.0 - (rgb.astype(np.float32) / np.maximum(plate, 1)).min(axis=-1)
     share = np.ceil(255 * np.maximum(matte, needed)).clip(0, 255).astype(np.uint8)
     return np.dstack([cv2.subtract(rgb, behind_share(plate, share)), share]), plate

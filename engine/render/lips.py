@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.render.field import Grid, invert, upsample
 from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
-from engine.render.patch import Box, Slit, around, blend, covered, curve, flaps, mix, outside, upper_share
+from engine.render.patch import PATCH_PIXELS, Box, Slit, around, blend, covered, curve, flaps, mix, outside, upper_share
 from engine.render.texture import Texture
 
 Array = NDArray[np.floating]
@@ -66,9 +66,9 @@ class Lips:
         corners = np.minimum(*(np.linalg.norm(nodes - corner, axis=-1) for corner in self.upper_edge[[0, -1]]))
         margin = 0.012 + 0.012 * np.exp(-((corners / (0.08 * self.unit)) ** 2))
         hole = (outside(outline, box, self.unit) < margin * self.unit) & (self.opened > 0)
-        self.upper = Texture(extend(own, (above | ~between) & ~hole, 0.012 * self.unit))
-        self.lower = Texture(extend(own, (~above | ~between) & ~hole, 0.012 * self.unit))
-        self.texture = Texture(own)
+        self.upper = Texture(extend(own, (above | ~between) & ~hole, 0.012 * self.unit), PATCH_PIXELS)
+        self.lower = Texture(extend(own, (~above | ~between) & ~hole, 0.012 * self.unit), PATCH_PIXELS)
+        self.texture = Texture(own, PATCH_PIXELS)
 
     @staticmethod
     def slit(landmarks: Array) -> Slit:

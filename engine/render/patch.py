@@ -13,6 +13,8 @@ Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
+PATCH_PIXELS = 200_000  # see `Texture`: a frame has nine of these
+
 
 def mix(a: Array, b: Array, share: Array) -> Array:
     """`a` where `share` (h, w) is 0, `b` where it is 1."""

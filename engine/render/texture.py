@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 
-FINE_PIXELS = 1_300_000  # larger textures are read as they are, with a cubic kernel: 16 times their size is too much
+MOST = 1_300_000  # px; larger textures are read as they are, with a cubic kernel: 16 times their size is too much
 
 
 def lanczos(reach: int) -> Array:
@@ -38,9 +38,9 @@ def doubled(pixels: Bytes, reach: int) -> Bytes:
 class Texture:
     """`pixels` (h, w[, C]) to be read at fractions of a pixel; beyond the rim it goes on as on the rim."""
 
-    def __init__(self, pixels: Bytes) -> None:
+    def __init__(self, pixels: Bytes, most: int = MOST) -> None:
         self.pixels = np.ascontiguousarray(pixels)
-        self.fine = 4 if pixels.shape[0] * pixels.shape[1] <= FINE_PIXELS else 1
+        self.fine = 4 if pixels.shape[0] * pixels.shape[1] <= most else 1
         self.enlarged = doubled(doubled(self.pixels, 4), 2) if self.fine == 4 else self.pixels
 
     def read(self, where: Array) -> Bytes:
