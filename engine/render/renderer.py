@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from engine.face.find import Face
 from engine.face.image import Picture
+from engine.render import head
 from engine.render.eyes import SIDES, Eye
 from engine.render.field import Grid, invert, upsample
 from engine.render.fill import extend
@@ -90,7 +91,8 @@ class Renderer:
             crop = extend(crop, self.cutout[y0:y1, x0:x1] > 0, 0.02 * unit)
         elif matte is not None:
             crop, self.plate = layers(crop, refine(matte[y0:y1, x0:x1], crop, unit), unit)
-        self.front = Texture(crop)
+        self.rim = round(0.2 * unit)
+        self.front = Texture(head.continued(crop, self.rim))
 
     def render(self, landmarks: Array) -> Bytes:
         """The frame at `landmarks` (68, 3) source px: (H, W, 3), or (H, W, 4) where the picture has alpha."""
@@ -100,7 +102,7 @@ class Renderer:
         coefficients = self.flow.coefficients(pose, left)
         reached = np.concatenate([pose.apply(self.landmarks) + left, target[:, 2:]], axis=1)
         where = self._where(coefficients)
-        frame, matte = self.front.read(where), None
+        frame, matte = self.front.read(where + np.float32(self.rim)), None
         if self.plate is not None:
             matte = frame[..., 3]
             frame = cv2.add(cv2.cvtColor(frame, cv2.COLOR_RGBA2RGB), behind_share(self.plate, matte))
@@ -150,7 +152,7 @@ class Renderer:
         if self.cutout is not None:
             moving = (self.cutout[y0:y1, x0:x1] > 0).astype(np.uint8)
         elif self.plate is not None:
-            moving = (self.front.pixels[..., 3] > 0).astype(np.uint8)
+            moving = (self.front.pixels[self.rim :, self.rim :, 3] > 0).astype(np.uint8)[: y1 - y0, : x1 - x0]
         moving = cv2.copyMakeBorder(moving, step, 2 * step, step, 2 * step, cv2.BORDER_REPLICATE)
         moving = cv2.dilate(moving[: rows * step, : columns * step], np.ones((3 * step, 3 * step), np.uint8))
         corner = np.array([x0 - step, y0 - step], np.float32)
