@@ -24,7 +24,7 @@ from engine.render import proxy, proxy_raster
 
 Array = NDArray[np.float32]
 
-VERSION = "1"
+VERSION = "1"  # goes up whenever the same portrait and landmarks give other pixels
 TINT = Path(__file__).resolve().parents[1] / "weights" / "mouth_tint.safetensors"
 
 # Points speech does not move, and how far each is trusted: bridge and base of the nose, eye corners, temples.
@@ -41,7 +41,7 @@ NOSE_LEAN = 28.0  # degrees
 LIP_MM = 9.0  # thickness of the lip in front of the teeth
 OVERBITE_MM = 2.2  # lower edge above the upper edge, jaw at rest
 TONGUE_WITH_JAW = np.array([0.7, 0.68, 0.6], np.float32)  # its body hangs behind a dropping jaw
-LIT = 1.35  # a fully lit tooth against the mean of a smile's bright part, which the tint tells
+LIT = 1.25  # a fully lit tooth against the mean of a smile's bright part, which the tint tells
 OWN_LIGHT = 0.92  # how lit teeth in an open smile are, next to the full light the layers are kept in
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 SALIVA = 0.85  # wet teeth mirror some white light: their colour is a little paler than the average tells
@@ -308,6 +308,8 @@ def find_teeth(rgb: NDArray[np.uint8], landmarks: Array, head: Head) -> Teeth | 
     red, pale = np.log(lip[0] / max(lip[1], 2e-3)) - warm, (color @ LUMINANCE) / max(lip @ LUMINANCE, 2e-3)
     if color @ LUMINANCE < 0.4 * (usual @ LUMINANCE) or red + np.log(pale) < 0.45:
         return None
+    if warm > np.log(usual[0] / usual[1]) + 0.55:
+        return None
     tooth = (light > 0.45 * (color @ LUMINANCE)) & (warmth < warm + 0.35)
     if (tooth & front).sum() < 0.4 * front.sum():
         return None
@@ -444,8 +446,8 @@ class MouthInterior:
             rgba[:, :, :3] *= self._grain(rgba.shape[1], rgba.shape[0], scale)
             return proxy_raster.Layer(rgba, drawn.depth, drawn.origin, drawn.scale)
 
-        self.upper = layer(proxy.arch(True, samples), (-34.0, -18.0, 34.0, 8.0), 17.0)
-        self.lower = layer(proxy.arch(False, samples), (-34.0, -8.0, 34.0, 20.0), 14.0)
+        self.upper = layer(proxy.arch(True, samples), (-34.0, -18.0, 34.0, 8.0), 14.0)
+        self.lower = layer(proxy.arch(False, samples), (-34.0, -8.0, 34.0, 20.0), 11.0)
         self.tongue = layer(proxy.tongue(samples), (-26.0, -14.0, 26.0, 30.0), 18.0)
 
     def _grain(self, width: int, height: int, scale: float) -> Array:
@@ -499,7 +501,7 @@ class MouthInterior:
         self.upper = replace(layer, rgba=rgba.astype(np.float32))
 
     def _hash(self) -> str:
-        digest = hashlib.sha256(f"mouth {VERSION} proxy {proxy.VERSION}".encode())
+        digest = hashlib.sha256(f"mouth {VERSION} proxy {proxy.VERSION} {self.blur:.6f} {self.colorful:.6f}".encode())
         for part in (self.source, self.tooth, self.upper.rgba, self.lower.rgba, self.tongue.rgba):
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()[:16]
@@ -563,11 +565,11 @@ class MouthInterior:
     def _light(slit: Slit, px: float) -> Array:
         """How much light reaches the points of `slit`: less under the upper lip, near the lower, toward the corners and
         through a narrow opening. `px` per mm."""
-        light = 1.0 - 0.64 * np.exp(-np.maximum(slit.under, 0.0) / (1.2 * px))
+        light = 1.0 - 0.70 * np.exp(-np.maximum(slit.under, 0.0) / (1.2 * px))
         light *= 1.0 - 0.40 * np.exp(-np.maximum(slit.over, 0.0) / (0.6 * px))
-        light *= 1.0 - 0.80 * _ease(slit.side, 0.5, 1.0)
-        light *= 0.25 + 0.75 * _ease((slit.under + slit.over) / px, 0.0, 2.4)
-        return light * (0.85 + 0.15 * float(_ease(slit.gap / px, 1.0, 6.0)))
+        light *= 1.0 - 0.88 * _ease(slit.side, 0.25, 1.0)
+        light *= 0.12 + 0.88 * _ease((slit.under + slit.over) / px, -0.5, 5.0)
+        return light
 
     def _move(
         self,

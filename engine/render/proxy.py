@@ -4,6 +4,8 @@ Crowns are superelliptic bodies of average anatomical size set along two ellipti
 engine: x right in the image, y down, z toward the viewer. The origin is the labial side of the upper incisal edge at
 the midline. The lower arch is given with its incisal edge at y = 0; the caller moves it with the jaw.
 
+MakeHuman's CC0 mesh, looked at first, has 48 faces for each arch and no single tooth, so these are our own.
+
 It does not know pictures, landmarks or pixels, and it does not draw (`proxy_raster.py` does).
 
 Crown sizes: the averages of Ash and Nelson, "Wheeler's Dental Anatomy, Physiology and Occlusion". Arches: half
