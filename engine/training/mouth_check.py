@@ -3,8 +3,8 @@
     python -m engine.training.mouth_check --data ../shared/data --sheet sheet.png
 
 From a frame of each clip with lips closed the interior is built; on the clip's own open frames it replaces what is
-between the real lips. Its controls are an even grey, which L1 likes best, and a black hole. `match` is the correlation of light
-inside the lips with the real one's, `bright` the share of it that is as bright as lit teeth.
+between the real lips. Its controls are an even grey, which L1 likes best, and a black hole. `match` is the correlation
+of light inside the lips with the real one's, `bright` the share of it that is as bright as lit teeth.
 """
 
 from __future__ import annotations
