@@ -6,6 +6,7 @@ neither teeth nor the other lip are ever dragged along. What is between the lips
 
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +23,7 @@ UPPER_EDGE = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]  # mesh points o
 LOWER_EDGE = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
 OUTER = range(48, 60)
 MOUTH = range(48, 68)
+RIM = 0.045  # of the unit: how far beyond the inner lips' contour teeth and cavity may still be seen
 WEB = 0.08  # of the unit: openings this high are halved at the corners
 CORNERS = smoothstep(np.abs(np.linspace(-1.0, 1.0, 41)) * 2.0 - 1.0)[:, None]
 SEAM = np.array([0.85, 1.0, 1.0], np.float32)  # the line between lips is dark red
@@ -63,12 +65,28 @@ class Lips:
         heights = Slit.between(self.upper_edge, self.lower_edge).heights(nodes)
         above, between = heights[..., 0] + heights[..., 1] < 0, heights[..., 2] <= 0
         outline = np.concatenate([curve(self.upper_edge, 41), curve(self.lower_edge, 41)[::-1]])
-        corners = np.minimum(*(np.linalg.norm(nodes - corner, axis=-1) for corner in self.upper_edge[[0, -1]]))
-        margin = 0.012 + 0.012 * np.exp(-((corners / (0.08 * self.unit)) ** 2))
-        hole = (outside(outline, box, self.unit) < margin * self.unit) & (self.opened > 0)
-        self.upper = Texture(extend(own, (above | ~between) & ~hole, 0.012 * self.unit), PATCH_PIXELS)
-        self.lower = Texture(extend(own, (~above | ~between) & ~hole, 0.012 * self.unit), PATCH_PIXELS)
+        away = outside(outline, box, self.unit) / self.unit
+        self.upper = Texture(self._flap(own, above | ~between, away, box), PATCH_PIXELS)
+        self.lower = Texture(self._flap(own, ~above | ~between, away, box), PATCH_PIXELS)
         self.texture = Texture(own, PATCH_PIXELS)
+
+    def _flap(self, own: Bytes, side: NDArray[np.bool_], away: Array, box: Box) -> Bytes:
+        """One lip: its `side` of the picture, continued. `away`: units outside the inner lips.
+
+        Where the lips are apart, pixels close to them that are darker or brighter than the lips and than the skin near
+        by are cavity or tooth, and are left out too.
+        """
+        soft = 0.012 * self.unit
+        if not self.opened:
+            return extend(own, side, soft)
+        light = cv2.cvtColor(own, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        clean = cv2.cvtColor(extend(own, side & (away > RIM), soft), cv2.COLOR_RGB2GRAY).astype(np.float32)
+        lips = np.zeros(light.shape, np.uint8)
+        cv2.fillPoly(lips, [np.round(self.landmarks[list(OUTER), :2] - box[:2]).astype(np.int32)], 1)
+        lips = light[(lips > 0) & (away > 0.02)]
+        usual = float(np.median(lips)) if len(lips) else float(np.median(light))
+        stray = (light < 0.86 * np.minimum(clean, usual)) | (light > 1.15 * np.maximum(clean, usual))
+        return extend(own, side & (away > 0.012) & ~(stray & (away < RIM)), soft)
 
     @staticmethod
     def slit(landmarks: Array) -> Slit:
