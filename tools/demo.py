@@ -64,6 +64,18 @@ def start_blender() -> Any:
     return bpy
 
 
+def look_at_face(workspace: Any) -> None:
+    """Turn 3D Views to the front, the picture in its own colours and no lines from landmark to head."""
+    for area in workspace.screens[0].areas:
+        if area.type == "VIEW_3D":
+            space = area.spaces[0]
+            space.shading.type, space.shading.light, space.shading.color_type = "SOLID", "FLAT", "TEXTURE"
+            space.overlay.show_relationship_lines = False
+            space.region_3d.view_perspective = "ORTHO"
+            space.region_3d.view_rotation = (0.5**0.5, 0.5**0.5, 0, 0)
+            space.region_3d.view_distance = 4
+
+
 def build_scene(bpy: Any, blend: Path) -> Any:
     """A scene at 24 fps with the speech and the portrait as strips, saved so that paths can be relative.
 
@@ -82,10 +94,7 @@ def build_scene(bpy: Any, blend: Path) -> Any:
     for workspace in bpy.data.workspaces:
         if hasattr(workspace, "sequencer_scene"):
             workspace.sequencer_scene = scene
-    for area in bpy.data.workspaces["Layout"].screens[0].areas:
-        if area.type == "VIEW_3D":
-            area.spaces[0].region_3d.view_rotation = (0.5**0.5, 0.5**0.5, 0, 0)
-            area.spaces[0].region_3d.view_distance = 4
+    look_at_face(bpy.data.workspaces["Layout"])
     editor = scene.sequence_editor or scene.sequence_editor_create()
     strips = editor.strips if hasattr(editor, "strips") else editor.sequences
     sound = strips.new_sound("Kennedy", str(SOURCE / "jfk.wav"), 1, 1)

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import bpy as blender
+import numpy as np
 
 bpy: Any = blender  # the add-on's operators and properties are not in Blender's stubs
 ARCHIVE, ENGINE_PYTHON, WORK = sys.argv[sys.argv.index("--") + 1 :][:3]
 PACKAGE = "bl_ext.user_default.parlando"
 SETTLE = 1.5  # seconds a picture waits for redraws
-MOUTH_OPEN_FRAME = 45
+LIP = 57  # the middle of the lower lip
 
 
 def picture(name: str) -> str:
@@ -56,25 +57,16 @@ def timeline(workspace: Any) -> Any:
 
 
 def arrange(window: Any, workspace: Any) -> None:
-    """A 3D View, looking at the face from the front and as wide as the preview, in place of the file browser."""
-    (area,) = areas(workspace, "FILE_BROWSER")
-    preview = next(a for a in areas(workspace, "SEQUENCE_EDITOR") if a.spaces[0].view_type == "PREVIEW")
-    with bpy.context.temp_override(window=window):
-        wider = (preview.width - area.width) // 2
-        bpy.ops.screen.area_move(x=area.x + area.width, y=area.y + area.height // 2, delta=wider)
-    area.type = "VIEW_3D"
-    look_at_face(workspace)
-
-
-def look_at_face(workspace: Any) -> None:
-    """Turn 3D Views to the front, with the picture on its plane."""
-    for area in areas(workspace, "VIEW_3D"):
-        space = area.spaces[0]
-        space.shading.type = "SOLID"
-        space.shading.color_type = "TEXTURE"
-        space.region_3d.view_perspective = "ORTHO"
-        space.region_3d.view_rotation = (0.5**0.5, 0.5**0.5, 0, 0)
-        space.region_3d.view_distance = 2.6
+    """A 3D View beside the preview; no file browser and no properties."""
+    for kind in ("FILE_BROWSER", "PROPERTIES"):
+        for area in areas(workspace, kind):
+            with bpy.context.temp_override(window=window, area=area):
+                bpy.ops.screen.area_close()
+    (preview,) = (a for a in areas(workspace, "SEQUENCE_EDITOR") if a.spaces[0].view_type == "PREVIEW")
+    with bpy.context.temp_override(window=window, area=preview, region=preview.regions[0]):
+        bpy.ops.screen.area_split(direction="VERTICAL", factor=0.5)
+    left = min((a for a in areas(workspace, "SEQUENCE_EDITOR") if a.y == preview.y), key=lambda a: a.x)
+    left.type = "VIEW_3D"
 
 
 def view_all(window: Any, area: Any) -> None:
@@ -83,6 +75,28 @@ def view_all(window: Any, area: Any) -> None:
         if region.type == "WINDOW":
             with bpy.context.temp_override(window=window, area=area, region=region):
                 (bpy.ops.view3d if area.type == "VIEW_3D" else bpy.ops.sequencer).view_all()
+
+
+def view_landmarks(window: Any, area: Any) -> None:
+    """Frame the landmarks in a 3D View, one of them selected."""
+    landmarks = [thing for thing in bpy.data.objects if "parlando_index" in thing]
+    region = next(region for region in area.regions if region.type == "WINDOW")
+    with bpy.context.temp_override(window=window, area=area, region=region):
+        for thing in landmarks:
+            thing.select_set(True)
+        bpy.ops.view3d.view_selected()
+        for thing in landmarks:
+            thing.select_set(thing["parlando_index"] == LIP)
+            if thing["parlando_index"] == LIP:
+                bpy.context.view_layer.objects.active = thing
+
+
+def widest_frame() -> int:
+    """The frame, from 1, whose mouth is open widest: the upper and lower inner lip are furthest apart."""
+    (file,) = Path(WORK).glob("**/landmarks.npz")
+    with np.load(file) as take:
+        opening = np.linalg.norm(take["landmarks"][:, 62] - take["landmarks"][:, 66], axis=1)
+    return int(opening.argmax()) + 1
 
 
 def play() -> Iterator[float]:
@@ -100,6 +114,7 @@ def play() -> Iterator[float]:
     window.workspace = workspace
     yield SETTLE
     arrange(window, workspace)
+    demo["look_at_face"](workspace)
     sequencer = timeline(workspace)
     yield SETTLE
     yield from show_tab(sequencer)
@@ -124,20 +139,19 @@ def play() -> Iterator[float]:
 
     with bpy.context.temp_override(window=window, area=sequencer):
         bpy.ops.parlando.add_landmarks()
-    scene.frame_set(MOUTH_OPEN_FRAME)
+    scene.frame_set(widest_frame())
     for area in areas(workspace, "VIEW_3D"):
         yield from show_tab(area)
-        view_all(window, area)
+        view_landmarks(window, area)
     yield 2 * SETTLE
     pictures.append(picture("after.png"))
 
     layout = bpy.data.workspaces["Layout"]
     window.workspace = layout
     yield SETTLE
-    look_at_face(layout)
     for area in areas(layout, "VIEW_3D"):
         yield from show_tab(area)
-        view_all(window, area)
+        view_landmarks(window, area)
     yield SETTLE
     pictures.append(picture("landmarks.png"))
     finish(
