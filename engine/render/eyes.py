@@ -21,7 +21,7 @@ Bytes = NDArray[np.uint8]
 
 RIM = 0.025  # of the unit: how far below the mesh's lower contour the eye still shows
 WIDEST = 1.3  # times the source's opening: more eyeball than that is not in the picture
-CLOSED = 0.25  # of the source's opening: what a mesh still measures between lids that are shut
+SHUT = 0.06  # of the eye's width: what a mesh still measures between lids that are shut
 
 
 MIDDLE = [3, 5]  # the landmarks between the corners, as places in a contour
@@ -74,6 +74,7 @@ class Eye:
         )
         self.bases = flow.upper(self.upper), flow.upper(self.lower)
         cut = Slit.between(self.upper, self.lower)
+        self.shut = float(np.clip(SHUT * self.width / max(cut.gap, 1e-3), 0.2, 0.5))
         at = (self.upper - self.upper[0]) @ cut.along
         pairs = (landmarks[list(side.upper_points[1:3]), :2] - self.upper[0]) @ cut.along
         self.pairs = np.stack([np.interp(at, pairs, row) for row in np.eye(2)], axis=-1)
@@ -130,7 +131,7 @@ class Eye:
         full = gap_source @ below
         gap = (lower - upper) @ below
         ratio = gap[MIDDLE] / np.maximum(full[MIDDLE], 0.02 * self.width)
-        shutting = np.maximum(ratio - CLOSED, 0) / (1 - CLOSED)
+        shutting = np.maximum(ratio - self.shut, 0) / (1 - self.shut)
         ratio = self.pairs @ np.where(ratio < 1, shutting, np.minimum(ratio, WIDEST))
         lifted = lower - self.rim * np.maximum(1 - ratio, 0)[:, None] * below
         return upper + np.outer(gap - ratio * np.maximum(full, 0), below) + lifted - lower, lifted, ratio

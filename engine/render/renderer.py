@@ -54,9 +54,9 @@ class Renderer:
         self.alpha = picture.alpha
         self.cutout = self.alpha if self.alpha is not None and float((self.alpha < 128).mean()) > 0.03 else None
         self.landmarks = checked(face.landmarks)
-        mesh = np.asarray(face.mesh, np.float64)
+        self.mesh = np.asarray(face.mesh, np.float64)
         matte = person_matte(self.rgb) if self.cutout is None else None
-        self.shape = Shape(self.landmarks, mesh, elastic=matte is None and self.cutout is None)
+        self.shape = Shape(self.landmarks, self.mesh, elastic=matte is None and self.cutout is None)
         height, width = self.rgb.shape[:2]
         self.box = self.shape.box(width, height)
         self.flow = Flow(self.landmarks, self.shape)
@@ -71,14 +71,16 @@ class Renderer:
         self.targets = Grid.of_pixels(x0, y0, x1 - x0, y1 - y0, self.step).nodes()
         self._layers(matte)
         self.interior = MouthInterior(self.rgb, face.landmarks, face.mesh, device)
-        self.eyes = [Eye(self.rgb, self.landmarks, mesh, self.flow, side) for side in SIDES]
-        self.lips = Lips(self.rgb, self.landmarks, mesh, self.flow, self.interior)
+        self.eyes = [Eye(self.rgb, self.landmarks, self.mesh, self.flow, side) for side in SIDES]
+        self.lips = Lips(self.rgb, self.landmarks, self.mesh, self.flow, self.interior)
         self.fingerprint = self._fingerprint(picture.sha256)
 
     def _fingerprint(self, picture: str) -> str:
         """What a frame depends on beside its landmarks."""
-        digest = hashlib.sha256(f"{VERSION} {picture} {self.interior.fingerprint}".encode())
-        digest.update(self.landmarks.tobytes())
+        split = "alpha" if self.cutout is not None else "stretched" if self.plate is None else "matte"
+        digest = hashlib.sha256(f"{VERSION} {picture} {split} {self.interior.fingerprint}".encode())
+        for points in (self.landmarks, self.mesh):
+            digest.update(points.astype(np.float32).tobytes())
         return digest.hexdigest()
 
     def _layers(self, matte: Array | None) -> None:
