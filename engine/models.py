@@ -335,7 +335,7 @@ def _verified(model: Model) -> bool:
     """Whether the cached file is there, is this model's, and is whole."""
     try:
         header, body = _split(model.cached.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return False
     metadata = header.get("__metadata__", {})
     same = all(metadata.get(key) == value for key, value in _provenance(model).items())

@@ -12,8 +12,9 @@ import numpy as np
 
 # iBUG points that neither speech nor brows move: temples and ears, nose bridge, tip and base, eye corners.
 RIGID = np.array([0, 1, 15, 16, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45])
+OUTER_EYES = (36, 45)
 
-# Where they lie on a face at the viewer: the median of 202 frontal portraits, made symmetric, canonical axes and units.
+# Where the rigid points lie on a face at the viewer: the median of 202 frontal portraits, made symmetric.
 REFERENCE = np.array(
     [
         [-0.8238, -0.0359, -0.5778],

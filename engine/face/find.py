@@ -23,13 +23,15 @@ from engine.face.mesh import IBUG, MARGIN, Crop, crop_around, cut, points_in
 SMALLEST = 40.0  # px of face width below which there are too few pixels in the mouth to work with
 DETECTION_SCORE = 0.35  # below the usual 0.5, for paintings: what is found is confirmed later
 FACE_SCORE = 0.5  # of the mesh net, which alone is sure of grass and gravel too
-# What the detector must say of a face brought level and to the size it knows best. Photos reach 0.8, stylised portraits
-# 0.68, drawings 0.2 to 0.5; textures up to 0.68, but those are small in the picture.
-CONFIRMED_LARGE, CONFIRMED_SMALL = 0.25, 0.66
+# What the detector must say of a face brought level and to the size it knows best. Photos reach 0.8 even at 22 pixels,
+# stylised portraits 0.68, drawings 0.2 to 0.5; textures and folds up to 0.71, but those are small in the picture.
+CONFIRMED_LARGE, CONFIRMED_SMALL = 0.25, 0.75
 LARGE, LARGE_PIXELS = 0.2, 64  # of the picture's shorter side, and at least
 CONFIRMING_ZOOMS = (1.0, 1.5, 2.2)
 LIKENESS = 0.07  # misfit to a head's shape: real faces reach 0.045
 OVERLAP = 0.3
+FEWEST = 16  # px of the shorter side below which nothing is looked for
+MOST_WINDOWS = 600  # a panorama has more, and takes minutes
 SEARCHED = 768  # px of the shorter side that the detector's smallest tiles need
 DETECTOR_SIZE = 128
 BATCH = 16
@@ -134,6 +136,8 @@ def confirmation(rgb: np.ndarray, mesh: np.ndarray) -> float:
 
 def _searches(rgb: np.ndarray) -> Iterator[list[Crop]]:
     """Candidates of ever more thorough searches; the caller stops at the first that holds a face."""
+    if min(rgb.shape[:2]) < FEWEST:
+        return
     scale = max(1.0, min(rgb.shape[:2]) / SEARCHED)
     size = (max(1, round(rgb.shape[1] / scale)), max(1, round(rgb.shape[0] / scale)))
     small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA) if scale > 1 else rgb
@@ -144,8 +148,9 @@ def _searches(rgb: np.ndarray) -> Iterator[list[Crop]]:
     yield best(_look(small, _windows(small, 1) + _windows(small, 2)))
     yield best([one for turn in TURNS for one in _look(small, _windows(small, 1), math.radians(turn))])
     for parts in (4, 8):
-        if min(size) / parts >= SMALLEST / 2:
-            yield best(_look(small, _windows(small, parts)))
+        windows = _windows(small, parts)
+        if min(size) / parts >= SMALLEST / 2 and len(windows) <= MOST_WINDOWS:
+            yield best(_look(small, windows))
 
 
 def _windows(rgb: np.ndarray, parts: int) -> list[tuple[float, float, float]]:
