@@ -23,8 +23,8 @@ from engine.face.mesh import IBUG, MARGIN, Crop, crop_around, cut, points_in
 SMALLEST = 40.0  # px of face width below which there are too few pixels in the mouth to work with
 DETECTION_SCORE = 0.35  # below the usual 0.5, for paintings: what is found is confirmed later
 FACE_SCORE = 0.5  # of the mesh net, which alone is sure of grass and gravel too
-# What the detector must say of a face brought level and to the size it knows best. Photos reach 0.8 even at 22 pixels,
-# stylised portraits 0.68, drawings 0.2 to 0.5; textures and folds up to 0.71, but those are small in the picture.
+# What mesh net times detector must say of a face brought level and to the size it knows best. Photos reach 0.8 even at
+# 22 pixels, stylised portraits 0.68, drawings 0.2 to 0.5; textures up to 0.71, but those are small in the picture.
 CONFIRMED_LARGE, CONFIRMED_SMALL = 0.25, 0.75
 LARGE, LARGE_PIXELS = 0.2, 64  # of the picture's shorter side, and at least
 CONFIRMING_ZOOMS = (1.0, 1.5, 2.2)
@@ -112,7 +112,7 @@ def _refine_all(rgb: np.ndarray, candidates: list[Crop]) -> list[Face]:
             continue
         face = face_of(mesh, score * confirmation(rgb, mesh))
         large = face.width >= max(LARGE_PIXELS, LARGE * min(rgb.shape[:2]))
-        if face.score >= (CONFIRMED_LARGE if large else CONFIRMED_SMALL) * score:
+        if face.score >= (CONFIRMED_LARGE if large else CONFIRMED_SMALL):
             found.append(face)
     kept: list[Face] = []
     for face in sorted(found, key=lambda face: -face.score):
