@@ -8,6 +8,7 @@ between: nothing drifts, and an hour costs no memory. Does not filter, normalise
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -128,10 +129,10 @@ def _decoded_end(path: Path, end: float) -> float | None:
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
         try:
-            container.seek(max(0, int((end - 1.0 + _zero(container)) / stream.time_base)), stream=stream)
+            container.seek(max(0, int((end - 1.0 + _zero(container)) * av.time_base)))
             for packet in container.demux(stream):
                 for frame in _decode(packet):
-                    if frame.pts is not None:
+                    if frame.time is not None:
                         last = frame.time - _zero(container) + frame.samples / frame.sample_rate
         except av.FFmpegError:
             return None
@@ -146,8 +147,8 @@ def _zero(container: InputContainer) -> float:
 def _decode(packet: Packet) -> list[AudioFrame]:
     """The frames of a packet; none when it is damaged (its time then stays silent)."""
     try:
-        return [frame for frame in packet.decode() if isinstance(frame, AudioFrame)]
-    except (av.InvalidDataError, av.EOFError):
+        return [frame for frame in cast(list[object], packet.decode()) if isinstance(frame, AudioFrame)]
+    except av.FFmpegError:
         return []
 
 
@@ -173,7 +174,6 @@ def _mono(path: Path, rate: int) -> Iterator[np.ndarray]:
     position = 0  # samples handed on or held so far
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
-        stream.thread_type = "NONE"
         zero = _zero(container)
         for packet in container.demux(stream):
             for frame in _decode(packet):
@@ -211,8 +211,8 @@ def _mix(frame: AudioFrame) -> np.ndarray:
         data = data.reshape(-1, frame.layout.nb_channels).T
     if data.dtype == np.uint8:
         mono_scale, offset = 1 / 128, 128.0
-    elif np.issubdtype(data.dtype, np.integer):
-        mono_scale, offset = 1 / (float(np.iinfo(data.dtype).max) + 1), 0.0
+    elif data.dtype.kind == "i":
+        mono_scale, offset = 2.0 ** (1 - 8 * data.dtype.itemsize), 0.0
     else:
         mono_scale, offset = 1.0, 0.0
     if len(data) == 1:

@@ -1,9 +1,9 @@
 """What is being said, as numbers: the second layer of Whisper tiny.en's encoder, 384 numbers at 50 Hz, streamed.
 
 Whisper attends over 30 s at once. Here each step sees 2 s back and 60 ms ahead in each of the two layers, and the
-mel scale has a fixed floor instead of one under the loudest sound of the clip: so a step's numbers depend on nothing
-further than `LOOK_AHEAD` after it, an hour runs in the memory of one chunk, and a file gives the same numbers however it
-is cut. Chunks overlap and are cross-faded, because positions restart in each. Does not recognise words.
+mel scale has a fixed floor instead of one under the loudest sound of the clip. So a step's numbers depend on nothing
+further than `LOOK_AHEAD` after it, an hour runs in the memory of one chunk, and a file gives the same numbers however
+it is cut. Chunks overlap and are cross-faded, because positions restart in each. Does not recognise words.
 """
 
 from collections.abc import Iterator
@@ -40,6 +40,8 @@ SILENCE = (LOUDEST - 8 + 4) / 4  # the mel value of digital silence
 
 class SpeechEncoder(nn.Module):
     """Mel (B, 80, 2 n) → (B, n, 384): two convolutions and two of the encoder's four layers, attention banded."""
+
+    positions: Tensor  # (1500, 384)
 
     def __init__(self) -> None:
         super().__init__()

@@ -46,8 +46,8 @@ def closures(opening: np.ndarray, closed: float) -> np.ndarray:
 def closure_score(
     made: np.ndarray, truth: np.ndarray, rate: float, closed: float, window: float = 0.08
 ) -> tuple[float, float]:
-    """Of the truth's closures, the share where `made` is closed within ±`window` s; and of `made`'s, the share the truth
-    has. (1, 1) is perfect, 0 for none; a mouth that is always shut scores (1, low)."""
+    """Of the truth's closures, the share where `made` is closed within ±`window` s; and of `made`'s closed steps, the
+    share where the truth is. (1, 1) is perfect, 0 for none; a mouth that is always shut scores (1, low)."""
 
     def share(events: np.ndarray, other: np.ndarray) -> float:
         reach = round(window * rate)

@@ -145,7 +145,7 @@ class Bank:
 
 
 def wakefulness(speech: np.ndarray) -> np.ndarray:
-    """(n,) 25 Hz chance of speech → 1 while talking, sinking to 0 in some 3 s of silence, smooth to its second change."""
+    """(n,) 25 Hz chance of speech → 1 while talking, sinking to 0 in some 3 s of silence, without a kink."""
     target = smoothstep(speech, 0.2, 0.6)
     out = np.empty(len(target))
     first = second = 0.3

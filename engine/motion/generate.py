@@ -24,6 +24,9 @@ from engine.progress import Progress, silent
 from engine.style.file import Style
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
+SHUT = 0.45, 0.75  # chance of closed lips from which the lips begin to close, and are closed
+TALKING = 0.1, 0.4  # chance of speech from which the mouth begins to move, and moves in full
+HOLD = 20  # steps: only after 0.4 s without speech does the mouth come to rest, as people's mouths do
 ENDING = 11  # steps
 SMOOTHING = 1  # passes over neighbouring steps: enough against jitter, a closure of 60 ms survives it
 # s: features, the network's context, smoothing, and the two steps that cubic sampling reads after a time
@@ -111,11 +114,7 @@ class MotionGenerator:
             parts.append(raw)
             done += len(raw)
             progress("motion", min(done, steps), steps)
-        raw = smooth(np.concatenate(parts), SMOOTHING)
-        codes = self.net.naturalise(torch.from_numpy(raw[:, :-2]).to(self.device)).cpu().numpy()
-        shut, talking = raw[:, -2], raw[:, -1]
-        codes[:, OPENING] *= 1 - smoothstep(shut, 0.45, 0.75)
-        codes *= smoothstep(talking, 0.25, 0.6)[:, None]
+        codes, talking = settle(self.net, np.concatenate(parts))
         ending = 1 - smoothstep(np.arange(ENDING), 0, ENDING - 1)  # frames after the sound's end: the mouth closes
         codes = np.concatenate([codes, codes[-1:] * ending[:, None]])
         return codes.astype(np.float32), np.concatenate([talking, talking[-1:] * ending])
@@ -147,6 +146,23 @@ class MotionGenerator:
         loud = np.concatenate([level(block) for block in log_mel(sound)])
         at = np.arange(int(sound.duration * RATE) + 1)
         return np.stack([cubic(loud, at / RATE * FRAMES_PER_SECOND), cubic(talking, at / RATE * CODES_PER_SECOND)], -1)
+
+
+def settle(net: MotionNet, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The network's answers (n, K + 2) → codes (n, K) and the chance of speech (n,).
+
+    Codes have their natural spread, lips close where closing is heard, and silence is at rest."""
+    raw = smooth(raw, SMOOTHING)
+    codes = net.naturalise(torch.from_numpy(raw[:, :-2].copy()).to(net.mean.device)).cpu().numpy()
+    shut, talking = raw[:, -2], held(raw[:, -1], HOLD)
+    codes[:, OPENING] *= 1 - smoothstep(shut, *SHUT)
+    return codes * smoothstep(talking, *TALKING)[:, None], talking
+
+
+def held(values: np.ndarray, steps: int) -> np.ndarray:
+    """(n,) the largest of each value and the `steps` before it."""
+    padded = np.concatenate([np.repeat(values[:1], steps), values])
+    return np.lib.stride_tricks.sliding_window_view(padded, steps + 1).max(-1)
 
 
 def decode(codes: np.ndarray, basis: np.ndarray) -> np.ndarray:

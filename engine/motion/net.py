@@ -1,9 +1,9 @@
 """The network from speech features to the motion of the lower face, and the numbers it speaks in.
 
 Codes: what the lips and jaw do, K = 8 numbers a step at 50 Hz. Code 0 is the lip opening (canonical units between the
-inner lips, exactly), code 1 the mouth's width beyond what opening brings, the rest principal components of what is left.
-`basis` turns codes into offsets of landmarks from the speaker at rest with lips closed. Does not know time, files or
-portraits; head, lids and brows are not its business (see `engine/motion/bank.py`).
+inner lips, exactly), code 1 the mouth's width beyond what opening brings, the rest principal components of what is
+left. `basis` turns codes into offsets of landmarks from the speaker at rest with lips closed. Does not know time, files
+or portraits; head, lids and brows are not its business (see `engine/motion/bank.py`).
 """
 
 from dataclasses import asdict, dataclass
@@ -42,17 +42,24 @@ class MotionNet(nn.Module):
     """
 
     CONTEXT = 4  # steps lost on either side
+    mean: Tensor  # (384, 1) of the features
+    deviation: Tensor  # (384, 1)
+    scale: Tensor  # (K, 1) spread of each code in the data, canonical units
+    basis: Tensor  # (K, 68, 3) what a code of 1 moves
+    knots_in: Tensor  # (K, 33) quantiles of answers …
+    knots_out: Tensor  # (K, 33) … and of the truth
+    average: Tensor  # (68, 3) canonical face at rest, mean over the speakers trained on
 
-    def __init__(self, sizes: MotionSizes = MotionSizes()) -> None:  # noqa: B008
+    def __init__(self, sizes: MotionSizes = MotionSizes()) -> None:
         super().__init__()
         self.sizes = sizes
         self.register_buffer("mean", torch.zeros(sizes.features, 1))
         self.register_buffer("deviation", torch.ones(sizes.features, 1))
-        self.register_buffer("scale", torch.ones(sizes.codes, 1))  # of each code in the data, canonical units
+        self.register_buffer("scale", torch.ones(sizes.codes, 1))
         self.register_buffer("basis", torch.zeros(sizes.codes, 68, 3))
         self.register_buffer("knots_in", torch.zeros(sizes.codes, sizes.knots))
         self.register_buffer("knots_out", torch.zeros(sizes.codes, sizes.knots))
-        self.register_buffer("average", torch.zeros(68, 3))  # face at rest, mean over the speakers trained on
+        self.register_buffer("average", torch.zeros(68, 3))
         self.dropout = nn.Dropout(sizes.dropout)
         self.narrow = nn.Conv1d(sizes.features, sizes.hidden, 1)
         self.near = nn.Conv1d(sizes.hidden, sizes.hidden, 3, dilation=sizes.spread)
@@ -89,7 +96,7 @@ class MotionNet(nn.Module):
         """Weights, basis and tables as safetensors; sizes go into the metadata."""
         sizes = {f"sizes.{name}": repr(value) for name, value in asdict(self.sizes).items()}
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        safetensors.torch.save_file(tensors, path, metadata | sizes)
+        path.write_bytes(safetensors.torch.save(tensors, metadata | sizes))
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> "MotionNet":
@@ -120,7 +127,7 @@ def rest_of(canonical: np.ndarray) -> np.ndarray:
 
 
 def encode(offsets: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Offsets (n, 68, 3) → codes (n, K) that `basis` turns back: opening and width exactly, the rest by least squares."""
+    """Offsets (n, 68, 3) → codes (n, K): opening and width exactly, the rest of `basis` by least squares."""
     left = offsets.astype(np.float64)
     codes = np.zeros((len(left), len(basis)))
     for code, measure in ((OPENING, mouth_opening), (WIDTH, mouth_width)):

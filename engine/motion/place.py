@@ -11,13 +11,15 @@ from engine.face.canonical import FLIP, Placement, from_canonical, rotation_matr
 from engine.face.find import Face
 from engine.motion.bank import NECK
 from engine.motion.generate import Motion
-from engine.motion.net import INNER_LOWER, INNER_UPPER
+from engine.motion.net import INNER_LOWER, INNER_UPPER, mouth_width
 
 USUAL_WIDTH = 0.58  # of a mouth at rest, canonical units: what offsets are made for
 SIZES = (0.75, 1.3)  # smallest and largest scale of offsets for other mouths
 OPEN = 0.015  # canonical units between the inner lips from which a portrait's mouth counts as open
 LOWER_SHARE = 0.7  # of the closing done by the lower lip, the rest by the upper
 JAW_SHARE = 0.5  # of the lower lip's way that the chin goes along
+SMILE_WIDTH, SMILE_RISE = 0.6, 0.012  # of a mouth at rest; open smiles have 0.75 and 0.08 (portraits, medians)
+RELAXED = 0.5  # share of a smile's excess that is taken back
 LID_LINE = 0.12  # where lids meet: this share of the opening above the lower lid
 CHUNK = 4096  # frames placed at once
 
@@ -36,8 +38,7 @@ def place(motion: Motion, face: Face) -> tuple[np.ndarray, np.ndarray]:
     """
     canonical, placement = to_canonical(face.landmarks)
     rest = at_rest(canonical.astype(np.float64))
-    width = float(canonical[54, 0] - canonical[48, 0])
-    size = float(np.clip(width / USUAL_WIDTH, *SIZES))
+    size = float(np.clip(mouth_width(rest) / USUAL_WIDTH, *SIZES))
     total = len(motion.times)
     landmarks = np.empty((total, 68, 3), np.float32)
     pose = np.empty((total, 6), np.float32)
@@ -71,7 +72,11 @@ def _place(
 
 
 def at_rest(canonical: np.ndarray) -> np.ndarray:
-    """(68, 3) with the lips closed: mainly lower lip and jaw come up; lips keep their thickness, corners their place."""
+    """(68, 3) with the lips closed: mainly lower lip and jaw come up; lips keep their thickness.
+
+    A mouth that was open in a smile also gets narrower and straighter, half way to a mouth at rest: speech with a fixed
+    broad smile looks strange, and a mouth pulled all the way leaves the cheeks of a smile around it.
+    """
     gap = canonical[INNER_UPPER, 1] - canonical[INNER_LOWER, 1]
     if gap.mean() < OPEN:
         return canonical
@@ -88,6 +93,13 @@ def at_rest(canonical: np.ndarray) -> np.ndarray:
     from_chin = np.abs(np.arange(17) - 8) / 6
     rise[:17] = JAW_SHARE * rise[66] * np.where(from_chin < 1, np.cos(np.pi / 2 * np.minimum(from_chin, 1)) ** 2, 0)
     rest[:, 1] += rise - drop
+    lips = rest[48:]
+    middle = lips[[0, 6], 0].mean()
+    half = mouth_width(rest) / 2
+    out = (lips[:, 0] - middle) / half
+    lips[:, 0] -= out * RELAXED * max(0.0, half - SMILE_WIDTH / 2)
+    raised = lips[[0, 6], 1].mean() - lips[[14, 18], 1].mean() - SMILE_RISE
+    lips[:, 1] -= out**2 * RELAXED * max(0.0, raised)
     return rest
 
 

@@ -19,8 +19,8 @@ SHAPES = {"rest": (68, 3), "gains": None, "head": (1,)}
 
 @dataclass(frozen=True)
 class Style:
-    """rest: (68, 3) float32 canonical offsets of the resting expression. gains: (K,) amplitude of each motion code, 1 as
-    the shipped network speaks. head: amplitude of head motion, 1 as in the bank."""
+    """rest: (68, 3) float32 canonical offsets of the resting expression. gains: (K,) amplitude of each motion code, 1
+    is how the shipped network speaks. head: amplitude of head motion, 1 as in the bank."""
 
     name: str
     rest: np.ndarray

@@ -1,8 +1,8 @@
 """Cuts the bank of head motion, brows and blinks out of tracked films: real trajectories, nothing invented.
 
-Per film the head's rotation and sway relative to the film's median, the brows as principal components of their motion in
-canonical space, and every blink's lid curve; saved for `engine.motion.bank`. Amplitudes of restless films (somebody who
-looks from prompter to prompter) are reduced to a natural spread, never raised.
+Per film the head's rotation and sway relative to the film's median, the brows as principal components of their motion
+in canonical space, and every blink's lid curve; saved for `engine.motion.bank`. Amplitudes of restless films (somebody
+who looks from prompter to prompter) are reduced to a natural spread, never raised.
 """
 
 from pathlib import Path
@@ -30,10 +30,13 @@ def build_bank(
     tracked: dict[str, tuple[np.ndarray, float]],
     speech: dict[str, np.ndarray],
     out: Path,
-) -> dict[str, float]:
+) -> dict[str, object]:
     """Writes the bank of the films in `folder`; `tracked` has name → landmarks (T, 68, 3), fps; `speech` the chance of
     speech at 50 Hz. Returns what it holds, for the model card."""
-    heads, brows, drives, ends = [], [], [], []
+    heads: list[np.ndarray] = []
+    brows: list[np.ndarray] = []
+    drives: list[np.ndarray] = []
+    ends: list[int] = []
     curves, pauses = [], []
     for name, (landmarks, fps) in tracked.items():
         canonical, placement = to_canonical(landmarks)
@@ -51,7 +54,8 @@ def build_bank(
         ends.append(steps + (ends[-1] if ends else 0))
         found, times = blinks(canonical, fps)
         curves += found
-        pauses += list(np.diff(times))
+        if len(landmarks) / fps > 4:  # from the film's start and to its end as well: at least so long
+            pauses += [p for p in np.diff([0, *times, (len(landmarks) - 1) / fps]) if p > BLINK_SECONDS]
     flat = np.concatenate(brows)
     _, vectors = np.linalg.eigh(flat.T @ flat)
     components = vectors[:, ::-1][:, :BROW_COMPONENTS].T
@@ -63,7 +67,7 @@ def build_bank(
         "blinks": np.array(curves, np.float32),
         "pauses": np.array(pauses, np.float32),
     }
-    safetensors.numpy.save_file(tensors, out, {"format": FORMAT, "rate": str(RATE)})
+    out.write_bytes(safetensors.numpy.save(tensors, {"format": FORMAT, "rate": str(RATE)}))
     return {
         "seconds": ends[-1] / RATE,
         "blinks": len(curves),
@@ -104,11 +108,12 @@ def lid_opening(canonical: np.ndarray) -> np.ndarray:
 
 
 def blinks(canonical: np.ndarray, fps: float) -> tuple[list[np.ndarray], np.ndarray]:
-    """Lid curves of the blinks in a film, each (BLINK_STEPS,) from 0 over 1 to 0, and the times of their middles (s)."""
+    """Lid curves of a film's blinks, each (BLINK_STEPS,) from 0 over 1 to 0, and the times of their middles (s)."""
     opening = lid_opening(canonical)
     shut = np.clip(1 - opening / np.median(opening), 0, 1)
     reach = round(BLINK_SECONDS / 2 * fps)
-    curves, times = [], []
+    curves: list[np.ndarray] = []
+    times: list[float] = []
     for middle in range(len(shut)):
         around = shut[max(0, middle - reach) : middle + reach + 1]
         if shut[middle] < BLINK_DEPTH or shut[middle] < around.max():
