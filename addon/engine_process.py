@@ -35,14 +35,12 @@ class Launch:
 
     python: str
     root: Path  # the folder that holds `engine/`
-    cache: Path  # for compiled Python files, so that nothing is written into the extension's folder
     device: str = "auto"
     extra_environment: tuple[tuple[str, str], ...] = ()
 
     def argv(self) -> list[str]:
-        """The command, without a shell."""
-        prefix = f"pycache_prefix={self.cache / 'pycache'}"
-        return [self.python, "-X", prefix, "-m", "engine", "serve", "--device", self.device]
+        """The command, without a shell. -B: compiled files must not be written into the extension's folder."""
+        return [self.python, "-B", "-m", "engine", "serve", "--device", self.device]
 
     def environment(self) -> dict[str, str]:
         """Blender's environment without what would lead another Python astray."""

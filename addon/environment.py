@@ -31,7 +31,7 @@ def steps(base: str, folder: Path, root: Path, kind: str, wheels: Path | None) -
     """
     python = str(python_of(folder))
     install = [python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
-    fetch = [python, "-X", f"pycache_prefix={folder / 'pycache'}", "-m", "engine", "doctor", "--fetch"]
+    fetch = [python, "-B", "-m", "engine", "doctor", "--fetch"]
     if wheels is not None:
         install += ["--no-index", "--find-links", str(wheels)]
         fetch += ["--wheels", str(wheels)]

@@ -216,9 +216,6 @@ def check(params: dict[str, Any]) -> None:
         else:
             return
         _state.checking = False
-        assert _state.check is not None
-        problems = _state.check.get("problems") or []
-        tell(problems[0] if problems else f"The engine is well: it computes on {_state.check.get('device')}.")
 
     client().submit("doctor", params, hear)
 

@@ -118,7 +118,7 @@ def launch() -> Launch:
         raise LaunchError(f"{NO_ENGINE}.")
     # Online access is Blender's to grant, the engine asks for models only with it.
     offline = () if bpy.app.online_access else (("PARLANDO_OFFLINE", "1"),)
-    return Launch(python, ROOT, own_folder("cache"), get().device, offline)
+    return Launch(python, ROOT, get().device, offline)
 
 
 def why_no_creation() -> str:

@@ -54,12 +54,12 @@ def fresh_file(parlando: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.Mo
     chosen.takes_folder = str(tmp_path / "takes")
     chosen.device = "cpu"
     yield
-    while parlando.jobs.active():
-        parlando.jobs.active()[0].state = "CANCELLED"
-        parlando.jobs._state.jobs.pop(0)
-    parlando.jobs.client().stop()
+    if parlando.jobs.active() or parlando.jobs.client().requests:
+        parlando.jobs.client().stop()  # else it stays warm for the next test
+    parlando.jobs._state.jobs.clear()
     parlando.jobs._state.messages.clear()
-    parlando.jobs._state.last = None
+    parlando.jobs._state.last = parlando.jobs._state.creation = parlando.jobs._state.check = None
+    parlando.jobs._state.checking = False
 
 
 @pytest.fixture
@@ -98,6 +98,19 @@ def portrait_file(tmp_path: Path) -> Path:
     image.save()
     bpy.data.images.remove(image)
     bpy.context.scene.parlando.portrait_file = str(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def astronaut(parlando: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real face, 256²: small enough to be quick."""
+    whole = bpy.data.images.load(str(REPO / "demo" / "source" / "astronaut.png"))
+    pixels = np.array(whole.pixels[:], np.float32).reshape(512, 512, 4)[-256:, 100:356]
+    part = bpy.data.images.new("astronaut", 256, 256)
+    part.pixels.foreach_set(np.ascontiguousarray(pixels).ravel())
+    path = tmp_path_factory.mktemp("portrait") / "astronaut.png"
+    part.filepath_raw, part.file_format = str(path), "PNG"
+    part.save()
     return path
 
 

@@ -1,5 +1,6 @@
 """What is heard of a strip: lengths, trims, offsets, volume, frame rates, mixing; sounds that cannot be used."""
 
+import time
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 def heard(parlando: SimpleNamespace, scene: Any, strip: Any, target: Path) -> tuple[np.ndarray, int]:
     """(samples (n, channels) int16, rate) of the extraction."""
     for _ in parlando.audio.extract(scene, strip, target):
-        pass
+        time.sleep(0.01)  # as the pump does: a real Blender mixes in the background
     with wave.open(str(target), "rb") as file:
         data = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
         return data, file.getframerate()
@@ -130,11 +131,18 @@ def test_mixing_in_the_background_is_waited_for(
     """In a window the operator answers before the file is there; here the file is held back instead."""
     sound.keyframe_insert("volume", frame=10)
     whole = parlando.audio._whole
-    asked = []
-    monkeypatch.setattr(parlando.audio, "_whole", lambda path: len(asked) == 3 or bool(asked.append(1)) or False)
-    steps = list(parlando.audio.extract(scene, sound, tmp_path / "out.wav"))
+    asked: list[Path] = []
+
+    def late(path: Path) -> bool:
+        asked.append(path)
+        return len(asked) > 3 and whole(path)
+
+    monkeypatch.setattr(parlando.audio, "_whole", late)
+    steps = []
+    for step in parlando.audio.extract(scene, sound, tmp_path / "out.wav"):
+        steps.append(step)
+        time.sleep(0.02)
     assert steps[:3] == [0.5, 0.5, 0.5] and steps[-1] == 1.0
-    monkeypatch.setattr(parlando.audio, "_whole", whole)
     assert whole(tmp_path / "out.wav")
     (tmp_path / "cut.wav").write_bytes((tmp_path / "out.wav").read_bytes()[:-100])
     assert not whole(tmp_path / "cut.wav") and not whole(tmp_path / "none.wav")

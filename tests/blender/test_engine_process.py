@@ -25,7 +25,7 @@ def client(parlando: SimpleNamespace, tmp_path: Path, worker: Any) -> Any:
     """A client of its own, whose engine is the worker."""
     process = parlando.engine_process
     python = os.environ.get("PARLANDO_ENGINE_PYTHON", str(tmp_path / "python"))
-    made = process.EngineClient(lambda: process.Launch(python, tmp_path, tmp_path / "cache"))
+    made = process.EngineClient(lambda: process.Launch(python, tmp_path))
     yield made
     made.stop()
 
@@ -75,9 +75,9 @@ def test_the_childs_environment_has_no_python_variables(
 
 
 def test_nothing_is_written_beside_the_engine(parlando: SimpleNamespace, tmp_path: Path) -> None:
-    launch = parlando.engine_process.Launch("python", tmp_path, tmp_path / "cache", "cpu")
+    launch = parlando.engine_process.Launch("python", tmp_path, "cpu")
     argv = launch.argv()
-    assert argv[argv.index("-X") + 1].startswith(f"pycache_prefix={tmp_path / 'cache'}")
+    assert "-B" in argv
     assert argv[-5:] == ["-m", "engine", "serve", "--device", "cpu"]
 
 
@@ -115,7 +115,7 @@ def test_an_engine_that_cannot_start_tells_why(worker: Any, client: Any, ask: An
 
 def test_a_python_that_is_not_there(parlando: SimpleNamespace, tmp_path: Path) -> None:
     process = parlando.engine_process
-    client = process.EngineClient(lambda: process.Launch(str(tmp_path / "nowhere"), tmp_path, tmp_path))
+    client = process.EngineClient(lambda: process.Launch(str(tmp_path / "nowhere"), tmp_path))
     events: list[dict[str, Any]] = []
     client.submit("dub", {}, events.append)
     client.pump()
@@ -191,9 +191,7 @@ def test_the_process_ends_with_its_client(worker: Any, client: Any, ask: Any) ->
 def test_a_changed_device_restarts_an_idle_engine(worker: Any, parlando: SimpleNamespace, tmp_path: Path) -> None:
     worker(WORK + "    send('done', id=m['id'], result={})\n")
     process, device = parlando.engine_process, ["cpu"]
-    client = process.EngineClient(
-        lambda: process.Launch(str(tmp_path / "python"), tmp_path, tmp_path / "cache", device[0])
-    )
+    client = process.EngineClient(lambda: process.Launch(str(tmp_path / "python"), tmp_path, device[0]))
     events: list[dict[str, Any]] = []
     client.submit("doctor", {}, events.append)
     pump_until(client, over(events))

@@ -1,8 +1,9 @@
-"""The main job in Blender with the real engine: strips in, an image strip and landmarks out; undo, edits, interruptions."""
+"""The main job in Blender with the real engine: strips in, an image strip and landmarks out, whatever happens."""
 
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[2] / "demo" / "source"
-FRAMES = 20
+FRAMES = 14
 Wait = Callable[..., None]
 
 
@@ -28,13 +29,13 @@ def trim_to(strip: Any, first: int, frames: int) -> None:
 
 
 @pytest.fixture
-def speech(parlando: SimpleNamespace, scene: Any, engine: str) -> Any:
+def speech(parlando: SimpleNamespace, scene: Any, engine: str, astronaut: Path) -> Any:
     """Kennedy, trimmed to some frames of speech, and the astronaut as the portrait."""
     strips = parlando.compat.strips(scene.sequence_editor)
     strip = strips.new_sound("Kennedy", str(SOURCE / "jfk.wav"), 1, 5)
     trim_to(strip, 12, FRAMES)
     scene.sequence_editor.active_strip = strip
-    scene.parlando.portrait_file = str(SOURCE / "astronaut.png")
+    scene.parlando.portrait_file = str(astronaut)
     bpy.ops.ed.undo_push(message="Before")
     return strip
 
@@ -58,6 +59,7 @@ def test_generate(parlando: SimpleNamespace, scene: Any, speech: Any, idle: Wait
     stages = set()
     while state.status == "WORKING":
         parlando.pump.pump()
+        time.sleep(0.01)
         stages.add(state.stage)
         assert 0.0 <= state.progress <= 1.0
     assert state.outcome == "DONE", state.message
@@ -71,14 +73,12 @@ def test_generate(parlando: SimpleNamespace, scene: Any, speech: Any, idle: Wait
     assert folder == tmp_path / "takes" / "Kennedy_001" / "frames"
     assert sorted(p.name for p in folder.iterdir()) == [f"{n:06d}.png" for n in range(1, FRAMES + 1)]
     take = scene.parlando.takes["Kennedy_001"]
-    assert (take.frames, tuple(take.fps), tuple(take.size)) == (FRAMES, (24, 1), (512, 512))
+    assert (take.frames, tuple(take.fps), tuple(take.size)) == (FRAMES, (24, 1), (256, 256))
     asked = json.loads((folder.parent / "take.json").read_text())
     assert asked["frames"] == FRAMES and asked["finished"]
 
 
-def test_23_976_in_a_saved_file(
-    parlando: SimpleNamespace, scene: Any, speech: Any, idle: Wait, tmp_path: Path
-) -> None:
+def test_23_976_in_a_saved_file(parlando: SimpleNamespace, scene: Any, speech: Any, idle: Wait, tmp_path: Path) -> None:
     scene.render.fps_base = 1.001
     trim_to(speech, 0, 9)
     parlando.preferences.get().takes_folder = "//parlando_takes"
@@ -131,9 +131,7 @@ def test_undo_in_the_middle(parlando: SimpleNamespace, speech: Any, idle: Wait, 
     until(lambda: parlando.jobs.status().stage == "frames")
     bpy.ops.ed.undo()  # every pointer is another one now, and the strip's id is gone
     idle()
-    assert "deleted" in told(parlando)  # its name is not what it was
-    bpy.ops.ed.redo()
-    parlando.strips.by_name(bpy.context.scene, "renamed").select = True
+    assert "deleted" in told(parlando)  # there is no strip of that name
 
 
 def test_the_strip_moved_in_the_middle(parlando: SimpleNamespace, speech: Any, idle: Wait, until: Wait) -> None:
@@ -229,7 +227,7 @@ def test_the_engine_killed_in_the_middle(
     seen = until
     seen(lambda: client.pid is not None and parlando.jobs.status().stage == stage)
     if stage == "frames":
-        seen(lambda: len(list(frames.glob("*.png"))) > 3)
+        seen(lambda: len(list(frames.glob("*.png"))) > 2)
     before = {path.name: path.stat().st_mtime_ns for path in frames.glob("*.png")} if frames.exists() else {}
     pid = client.pid
     os.kill(pid, signal.SIGKILL)
@@ -238,7 +236,7 @@ def test_the_engine_killed_in_the_middle(
     assert client.pid != pid and len(pictures(parlando)) == 1
     assert len(list(frames.glob("*.png"))) == FRAMES
     after = {path.name: path.stat().st_mtime_ns for path in frames.glob("*.png")}
-    assert all(after[name] == time for name, time in before.items())  # finished frames were kept
+    assert all(after[name] == moment for name, moment in before.items())  # finished frames were kept
 
 
 def test_render_edits(parlando: SimpleNamespace, scene: Any, speech: Any, idle: Wait) -> None:
@@ -278,11 +276,11 @@ def test_render_edits(parlando: SimpleNamespace, scene: Any, speech: Any, idle: 
 
 
 def test_the_portrait_from_a_strip_is_replaced_in_place(
-    parlando: SimpleNamespace, scene: Any, speech: Any, idle: Wait
+    parlando: SimpleNamespace, scene: Any, speech: Any, idle: Wait, astronaut: Path
 ) -> None:
     trim_to(speech, 0, 2)
     strips = parlando.compat.strips(scene.sequence_editor)
-    portrait = strips.new_image("Portrait", str(SOURCE / "astronaut.png"), 4, 1)
+    portrait = strips.new_image("Portrait", str(astronaut), 4, 1)
     parlando.compat.set_right(portrait, 200)
     portrait.transform.offset_x, portrait.transform.scale_x, portrait.use_flip_x = 40, 0.5, True
     scene.parlando.portrait_source, scene.parlando.portrait_strip = "STRIP", "Portrait"
@@ -293,16 +291,18 @@ def test_the_portrait_from_a_strip_is_replaced_in_place(
     assert (strip.transform.offset_x, strip.transform.scale_x, strip.use_flip_x) == (40, 0.5, True)
 
 
-def test_the_portrait_from_a_packed_image(parlando: SimpleNamespace, scene: Any, speech: Any, idle: Wait) -> None:
+def test_the_portrait_from_a_packed_image(
+    parlando: SimpleNamespace, scene: Any, speech: Any, idle: Wait, astronaut: Path
+) -> None:
     trim_to(speech, 0, 2)
-    image = bpy.data.images.load(str(SOURCE / "astronaut.png"))
+    image = bpy.data.images.load(str(astronaut))
     image.pack()
     image.filepath = "//nowhere.png"
     scene.parlando.portrait_source, scene.parlando.portrait_image = "IMAGE", image
     bpy.ops.parlando.generate()
     idle()
     folder = parlando.takes.folder_of(scene.parlando.takes[0])
-    assert (folder / "portrait.png").read_bytes() == (SOURCE / "astronaut.png").read_bytes()
+    assert (folder / "portrait.png").read_bytes() == astronaut.read_bytes()
 
 
 def test_a_duplicate_of_the_strip_has_takes_of_its_own(
