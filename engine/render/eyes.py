@@ -6,6 +6,7 @@ from a texture that goes on as lid where the source picture shows the eye, and c
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +20,7 @@ from engine.render.texture import Texture
 Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 
+STRAY = 0.05  # of the unit: how far outside its contour a mesh may leave some of the eye
 RIM = 0.025  # of the unit: how far below the mesh's lower contour the eye still shows
 WIDEST = 1.3  # times the source's opening: more eyeball than that is not in the picture
 SHUT = 0.06  # of the eye's width: what a mesh still measures between lids that are shut
@@ -65,7 +67,10 @@ class Eye:
     def __init__(self, rgb: Bytes, landmarks: Array, mesh: Array, flow: Flow, side: Side) -> None:
         self.side = side
         self.unit = unit = flow.shape.frame.unit
+        own = Slit.between(mesh[side.upper, :2], mesh[side.lower, :2])
         self.upper, self.lower = self._outline(mesh[side.upper, :2], mesh[side.lower, :2])
+        wider = Slit.between(self.upper, self.lower)
+        self.extra = ((wider.lower - wider.upper) - (own.lower - own.upper))[MIDDLE]
         self.width = float(np.linalg.norm(self.upper[-1] - self.upper[0]))
         self.depth = float(mesh[side.upper + side.lower, 2].mean())
         self.spread = (
@@ -74,7 +79,7 @@ class Eye:
         )
         self.bases = flow.upper(self.upper), flow.upper(self.lower)
         cut = Slit.between(self.upper, self.lower)
-        self.shut = float(np.clip(SHUT * self.width / max(cut.gap, 1e-3), 0.2, 0.5))
+        self.shut = float(np.clip(SHUT * self.width / max(own.gap, 1e-3), 0.2, 0.5))
         at = (self.upper - self.upper[0]) @ cut.along
         pairs = (landmarks[list(side.upper_points[1:3]), :2] - self.upper[0]) @ cut.along
         self.pairs = np.stack([np.interp(at, pairs, row) for row in np.eye(2)], axis=-1)
@@ -97,7 +102,7 @@ class Eye:
         at = np.clip((upper - upper[0]) @ cut.along / cut.length, 0, 1)[:, None]
         sideways = (2 * at - 1) ** 3 * 0.02 * self.unit * cut.along
         self.rim = RIM * self.unit * (0.4 + 0.6 * np.sin(np.pi * at))
-        upper = upper + sideways - 0.004 * self.unit * np.sin(np.pi * at) * cut.below
+        upper = upper + sideways - 0.008 * self.unit * np.sin(np.pi * at) * cut.below
         lower = lower + sideways + self.rim * cut.below
         middle = (upper + lower) / 2
         upper[[0, -1]] = lower[[0, -1]] = middle[[0, -1]]
@@ -115,9 +120,20 @@ class Eye:
         away = outside(outline, self.source_box, self.unit)
         soft = 0.01 * self.unit
         self.upper_lid = Texture(extend(own, (away > 0) & (above | ~between), soft), PATCH_PIXELS)
-        self.lower_lid = Texture(extend(own, (away > 0) & (~above | ~between), soft), PATCH_PIXELS)
+        self.lower_lid = Texture(self._lower_lid(own, ~above | ~between, away), PATCH_PIXELS)
         self.ball = Texture(extend(own, away < -0.5, soft), PATCH_PIXELS)
         self.texture = Texture(own, PATCH_PIXELS)
+
+    def _lower_lid(self, own: Bytes, side: NDArray[np.bool_], away: Array) -> Bytes:
+        """The lower lid: its `side` of the picture, continued over the eye. `away`: px outside the eye.
+
+        Pixels close to the eye that are brighter than the skin near by are white of the eye that the mesh left out.
+        """
+        soft = 0.01 * self.unit
+        light = cv2.cvtColor(own, cv2.COLOR_RGB2GRAY)
+        skin = cv2.cvtColor(extend(own, side & (away > STRAY * self.unit), soft), cv2.COLOR_RGB2GRAY)
+        stray = (light > 1.08 * skin.astype(np.float32)) & (away < STRAY * self.unit)
+        return extend(own, side & (away > 0) & ~stray, soft)
 
     def contours(self, coefficients: Array, pose: Pose) -> tuple[Array, Array, Array]:
         """Target contours of the lids (9, 2) px each, and how far they are open (9,), 1 as in the source."""
@@ -130,7 +146,8 @@ class Eye:
         below = np.array([-head[1, 0], head[0, 0]]) / np.linalg.norm(head[:, 0])
         full = gap_source @ below
         gap = (lower - upper) @ below
-        ratio = gap[MIDDLE] / np.maximum(full[MIDDLE], 0.02 * self.width)
+        size = np.linalg.norm(head[:, 0])
+        ratio = (gap[MIDDLE] - size * self.extra) / np.maximum(full[MIDDLE] - size * self.extra, 0.02 * self.width)
         shutting = np.maximum(ratio - self.shut, 0) / (1 - self.shut)
         ratio = self.pairs @ np.where(ratio < 1, shutting, np.minimum(ratio, WIDEST))
         lifted = lower - self.rim * np.maximum(1 - ratio, 0)[:, None] * below
@@ -142,7 +159,7 @@ class Eye:
         here = self.upper + self.bases[0] @ coefficients, self.lower + self.bases[1] @ coefficients
         moves = (upper - here[0]), (lower - here[1])
         change = max(float(np.linalg.norm(move, axis=1).max()) for move in moves) / self.width
-        parted = float(smoothstep(change / 0.05))
+        parted = float(smoothstep(change / 0.08))
         box = around(np.concatenate([upper, lower, *here]), 0.24 * self.unit, limits)
         x0, y0, x1, y1 = box
         width, height = x1 - x0, y1 - y0
