@@ -21,6 +21,7 @@ SHORTEST = 0.3  # s a silence must last to count
 MARGIN = 0.15  # s at either end of a silence left out: lips open before the sound and settle after it
 CLOSED = 0.025  # canonical units (eye-corner distance): trackers give shut lips 0.003, the least opening 0.05
 NEAR = 0.08  # s
+AROUND = 0.5  # s
 BILABIAL = frozenset({"P", "B", "M"})
 OPEN = frozenset({"AA", "AE", "AH", "AO", "AW", "AY", "EH", "EY", "OW"})
 
@@ -81,14 +82,16 @@ def phones(sound: Sound, words: str | None = None) -> list[Phone]:
         raise MissingModel(
             "Lip closure on /p b m/ is measured with pocketsphinx, which is not installed: pip install pocketsphinx."
         ) from problem
-    pcm = (np.clip(sound.read(RATE), -1, 1) * 32767).astype("<i2").tobytes()
-    decoder = pocketsphinx.Decoder(loglevel="FATAL")
+    # The aligner loses its way where sound begins or ends in the middle of something: it gets half a second around it.
+    around = 1e-4 * np.random.default_rng(0).standard_normal(round(AROUND * RATE)).astype(np.float32)
+    pcm = (np.clip(np.concatenate([around, sound.read(RATE), around]), -1, 1) * 32767).astype("<i2").tobytes()
 
     def hear() -> None:
         decoder.start_utt()
         decoder.process_raw(pcm, full_utt=True)
         decoder.end_utt()
 
+    decoder = pocketsphinx.Decoder(loglevel="FATAL")
     guessed = words is None
     if words is None:
         hear()
@@ -108,9 +111,9 @@ def phones(sound: Sound, words: str | None = None) -> list[Phone]:
         raise InputError(
             f"The words “{words}” cannot be aligned with the sound of {sound.path}: give the words that are said."
         ) from problem
-    return [
-        Phone(p.name, p.start / 100, (p.start + p.duration) / 100) for word in decoder.get_alignment() for p in word
-    ]
+    found = [part for word in decoder.get_alignment() for part in word]
+    times = [(part.name, part.start / 100 - AROUND, (part.start + part.duration) / 100 - AROUND) for part in found]
+    return [Phone(name, max(start, 0.0), end) for name, start, end in times if end > 0]
 
 
 def closed_on(opening: np.ndarray, fps: float, spoken: list[Phone], names: frozenset[str]) -> float | None:

@@ -43,7 +43,7 @@ STREAMS = 16  # recordings heard side by side: the batch
 STEP = 120  # frames a step: 1 s of each stream
 PEAK = 1e-3  # learning rate after a warm-up of 40 steps; it falls as half a cosine of HORIZON steps …
 HORIZON = 1200
-COOL = 150  # … and over the last steps in a line to nothing: how long to train may be decided late
+COOL = 60  # … and over the last steps in a line to nothing: how long to train may be decided late
 CLIP = 1.0  # largest norm of the gradient
 SAVE_EVERY = 25
 CHECK_EVERY = 100
@@ -57,7 +57,7 @@ class Options:
     data: Path
     work: Path = Path("build/training/audio")
     out: Path = apc.WEIGHTS
-    steps: int = 1200
+    steps: int = 510
     seed: int = 0
 
 
@@ -368,7 +368,7 @@ def representations(network: APC, untrained: APC, options: Options) -> dict[str,
 def probe(heard: Heard, options: Options) -> list[float]:
     """Mean r of lip opening by ridge regression, on `grid_others` and on every fifth of the last 100 of `grid_s1`.
 
-    Fitted on every second clip of the rest of `grid_s1`; the ridge's strength on a tenth of these, left out.
+    Fitted on every third clip of the rest of `grid_s1`; the ridge's strength on a tenth of these, left out.
     """
     folders = {name: np.load(options.data / name / "landmarks.npz") for name in ("grid_s1", "grid_others")}
 
@@ -380,7 +380,7 @@ def probe(heard: Heard, options: Options) -> list[float]:
         return np.concatenate(taps, 1), opening
 
     names = sorted(folders["grid_s1"].files)
-    fitted = [clip("grid_s1", name) for name in names[:-100:2]]
+    fitted = [clip("grid_s1", name) for name in names[:-100:3]]
     left = fitted[::10]
     fitted = [one for i, one in enumerate(fitted) if i % 10]
     x, y = (np.concatenate(part) for part in zip(*fitted, strict=True))

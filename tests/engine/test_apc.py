@@ -170,9 +170,9 @@ def test_interrupted_training_ends_in_the_same_weights(
 
 def test_the_learning_rate_falls_at_the_end_alone() -> None:
     rates = {steps: [audio.learning_rate(step, steps) for step in range(steps)] for steps in (600, 900)}
-    assert rates[600][:450] == rates[900][:450]
+    assert rates[600][:540] == rates[900][:540]
     assert max(rates[600]) < audio.PEAK and rates[600][0] == pytest.approx(audio.PEAK / 40)
-    assert rates[600][450:] == sorted(rates[600][450:], reverse=True) and rates[600][-1] < 0.01 * audio.PEAK
+    assert rates[600][540:] == sorted(rates[600][540:], reverse=True) and rates[600][-1] < 0.01 * audio.PEAK
 
 
 def test_training_learns(data: Path, speech: Path, tmp_path: Path) -> None:
