@@ -144,6 +144,18 @@ MODELS = {
             megabytes=71,
             convert=_convert_whisper,
         ),
+        Model(
+            name="person",
+            what="net that tells a person from the background",
+            package="mediapipe",
+            version="0.10.21",
+            file="mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite",
+            sha256="9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c",
+            licence="Apache-2.0",
+            megabytes=36,
+            convert=_convert_person,
+            tags=LINUX_311,
+        ),
     )
 }
 
