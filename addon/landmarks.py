@@ -4,7 +4,8 @@ Spaces. A pixel of the portrait (x right, y down, z toward the viewer, all in pi
 at X = (x − W/2)·s, Y = −z·s, Z = (H/2 − y)·s, with s = 2 / max(W, H): upright, facing −Y, the longer side 2 units. The
 head empty is the plane's child and carries the pose; the 68 are the head's children. So plane⁻¹ · world of a landmark
 is its pixel, wherever the plane is moved. `location` and the head's `rotation_euler` are the engine's; `delta_location`
-(and the head's other deltas) are the animator's and are only ever read here.
+(and the head's other deltas) are the animator's: a new take never takes them away. An animator who moved a landmark in
+`location` finds that edit in `delta_location` when the next take comes.
 
 Nothing here renders and nothing here calls the engine.
 """
@@ -48,6 +49,7 @@ START = "parlando_start"  # on the picture: timeline frame of the take's first
 BASE = "parlando_base"  # on the collection: the take whose landmarks `location` holds
 _LINEAR = 1  # of bpy.types.Keyframe.interpolation, as foreach_set takes it
 _CAMERA_DISTANCE = 5.0
+_EDIT = 1e-6  # units: a location further than this from what was keyed is an edit, 0.0003 px at 512²
 
 
 @dataclass
@@ -187,24 +189,60 @@ def update(scene: bpy.types.Scene, take: Any, start: int) -> None:
     if rig is None:
         return
     base = takes.by_name(scene, take.base) or take
-    if rig.collection.get(BASE) != base.name or rig.picture.get(START) != start:
-        set_motion(rig, Data.load(takes.folder_of(base) / "landmarks.npz"), start)
+    before, moved = takes.by_name(scene, rig.collection.get(BASE, "")), start - int(rig.picture[START])
+    if before is None or before.name != base.name or moved:
+        data = Data.load(takes.folder_of(base) / "landmarks.npz")
+        if before is not None and (takes.folder_of(before) / "landmarks.npz").is_file():
+            keep_edits(rig, Data.load(takes.folder_of(before) / "landmarks.npz"))
+        if moved:
+            for item in (rig.head, *rig.points):
+                _shift_edits(item, moved)
+        set_motion(rig, data, start)
         rig.collection[BASE] = base.name
     show(rig, take)
 
 
-def set_motion(rig: Rig, data: Data, start: int) -> None:
-    """Keys `location` of all and the head's rotation, one key a frame from `start` on. Deltas are not touched."""
+def local_motion(data: Data) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is keyed, all float32: the head's location and angles (T, 3), the points' locations on it (T, 68, 3)."""
     place, angles = head_motion(data)
     turn = _from_euler(angles.astype(np.float64))
     points = to_plane(data.landmarks, data.size)
     local = np.einsum("tji,tnj->tni", turn, points - place[:, None].astype(np.float64))
-    times = np.arange(start, start + len(points), dtype=np.float32)
+    return place, angles, local.astype(np.float32)
+
+
+def keep_edits(rig: Rig, engine: Data) -> None:
+    """Where a point's `location` is not what `engine` had keyed, an animator moved it: it goes to `delta_location`."""
+    _, _, local = local_motion(engine)
+    start = int(rig.picture[START])
+    frames = np.arange(start, start + len(local), dtype=np.float64)
+    for index, item in enumerate(rig.points):
+        edit = _values(item, "location", frames) - local[:, index]
+        touched = np.abs(edit).max(axis=1) > _EDIT
+        if not touched.any():
+            continue
+        keyed = touched.copy()  # and still before and after
+        keyed[1:] |= touched[:-1]
+        keyed[:-1] |= touched[1:]
+        delta = _values(item, "delta_location", frames) + np.where(touched[:, None], edit, 0.0)
+        curves = _channels(item)
+        for axis in range(3):
+            curve = curves.find("delta_location", index=axis) or curves.new("delta_location", index=axis)
+            for frame in np.flatnonzero(keyed):
+                key = curve.keyframe_points.insert(frames[frame], delta[frame, axis], options={"FAST"})
+                key.interpolation = "LINEAR"
+            curve.update()
+
+
+def set_motion(rig: Rig, data: Data, start: int) -> None:
+    """Keys `location` of all and the head's rotation, one key a frame from `start` on. Deltas are not touched."""
+    place, angles, local = local_motion(data)
+    times = np.arange(start, start + len(local), dtype=np.float32)
     rig.head.rotation_mode = "XYZ"
     _key(rig.head, "location", times, place)
     _key(rig.head, "rotation_euler", times, angles)
     for index, item in enumerate(rig.points):
-        _key(item, "location", times, local[:, index].astype(np.float32))
+        _key(item, "location", times, local[:, index])
     rig.picture[START] = start
 
 
@@ -285,11 +323,28 @@ def _read_scene(scene: bpy.types.Scene, rig: Rig, start: int, count: int) -> np.
     return points
 
 
+def _channels(item: bpy.types.Object) -> Any:
+    """The F-curves of an object's slot, to find and add to."""
+    animation: Any = item.animation_data
+    return animation.action.layers[0].strips[0].channelbag(animation.action_slot, ensure=True).fcurves
+
+
+def _shift_edits(item: bpy.types.Object, frames: int) -> None:
+    """Moves the keys of deltas in time: the sound they belong to was moved."""
+    for curve in compat.curves(item):
+        if not curve.data_path.startswith("delta_"):
+            continue
+        for part in ("co", "handle_left", "handle_right"):
+            pairs = np.empty(2 * len(curve.keyframe_points), np.float32)
+            curve.keyframe_points.foreach_get(part, pairs)
+            pairs[0::2] += frames
+            curve.keyframe_points.foreach_set(part, pairs)
+        curve.update()
+
+
 def _key(item: bpy.types.Object, path: str, times: np.ndarray, values: np.ndarray) -> None:
     """Replaces the keys of a three-number property: times (T,), values (T, 3), float32, linear between."""
-    animation = item.animation_data
-    keys = animation.action.layers[0].strips[0]
-    curves = keys.channelbag(animation.action_slot, ensure=True).fcurves
+    curves = _channels(item)
     interpolation = np.full(len(times), _LINEAR, np.int32)
     pairs = np.empty((len(times), 2), np.float32)
     pairs[:, 0] = times

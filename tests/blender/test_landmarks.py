@@ -201,6 +201,25 @@ def test_a_new_generation_keeps_the_edits(
     assert rig.picture.active_material.node_tree.nodes.active.image.name.startswith("Parlando voice_002")
 
 
+def test_an_edit_of_location_becomes_a_delta_and_moves_with_the_sound(
+    parlando: SimpleNamespace, scene: Any, sound: Any, take: Any, tmp_path: Path
+) -> None:
+    rig = parlando.landmarks.add(scene, take, 10)
+    scene.frame_set(20)
+    point = rig.points[57]
+    point.location.z -= 0.1
+    point.keyframe_insert("location", frame=20)
+    edited = parlando.landmarks.read(scene, rig, FRAMES, SIZE) - face(FRAMES)
+    again = register(parlando, scene, sound, write_take(tmp_path / "voice_002", face(50, seed=5)), 50)
+    parlando.landmarks.update(scene, again, 16)
+    rig = parlando.landmarks.find(scene, again.sound_id)
+    back = parlando.landmarks.read(scene, rig, 50, SIZE)
+    moved = np.abs(back - face(50, seed=5)).max(axis=2)
+    assert np.argwhere(moved > 0.02).tolist() == [[10, 57]]
+    assert np.linalg.norm(edited[10, 57]) == pytest.approx(32, abs=0.1)
+    assert np.linalg.norm((back - face(50, seed=5))[10, 57]) == pytest.approx(32, abs=0.1)
+
+
 def test_the_plane_shows_the_sequence(parlando: SimpleNamespace, scene: Any, take: Any) -> None:
     rig = parlando.landmarks.add(scene, take, 10, camera=True)
     node = rig.picture.active_material.node_tree.nodes.active
