@@ -1,5 +1,6 @@
 """A face followed through real video files whose every frame's motion is known."""
 
+import struct
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -103,6 +104,18 @@ def test_uneven_timing_is_made_even(tmp_path: Path, head: np.ndarray) -> None:
     assert abs(seconds[-1] - times[-1] / 1000) < 0.15
     off = error(tracked.landmarks, still, [motion(s * 25) for s in seconds])
     assert off[:-4].mean() < 1.5
+
+
+def test_a_phone_held_upright(tmp_path: Path, head: np.ndarray) -> None:
+    """Frames lie on their side in the file, and its display matrix turns them a quarter clockwise."""
+    path = write(tmp_path / "side.mp4", [np.rot90(head[:, :240])] * 6)
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 44
+    content[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 256 << 16, 0, 1 << 30)
+    path.write_bytes(content)
+    tracked = track.track(path)
+    assert tracked.size == (240, 256)
+    assert error(tracked.landmarks, find.faces(head)[0].landmarks, [np.eye(2, 3)] * 6).max() < 1.5
 
 
 def test_which_of_two(tmp_path: Path, head: np.ndarray) -> None:
