@@ -1,4 +1,4 @@
-"""Filling holes in a picture from what surrounds them, and following a picture's edges with a mask.
+"""Filling holes in a picture from what surrounds them.
 
 Used once per portrait: for the plate behind a moving head, and for what lies under lips and lids. Nothing here looks at
 landmarks, and nothing is done per frame.
@@ -49,19 +49,6 @@ def extend(picture: Bytes, known: NDArray[np.bool_], blur: float) -> Bytes:
     whole = nearest[labels]
     soft = cv2.GaussianBlur(whole, (0, 0), max(0.4, blur))
     return np.where(known[..., None], picture, soft)
-
-
-def guided(mask: Array, guide: Array, radius: int, epsilon: float) -> Array:
-    """Guided filter: `mask` (H, W) follows the edges of `guide` (H, W) grey in [0, 1] within `radius` px."""
-    size = (2 * radius + 1, 2 * radius + 1)
-
-    def mean(values: Array) -> Array:
-        return cv2.boxFilter(values, -1, size, borderType=cv2.BORDER_REFLECT)
-
-    mean_guide, mean_mask = mean(guide), mean(mask)
-    slope = (mean(guide * mask) - mean_guide * mean_mask) / (mean(guide * guide) - mean_guide**2 + epsilon)
-    offset = mean_mask - slope * mean_guide
-    return np.clip(mean(slope) * guide + mean(offset), 0.0, 1.0).astype(np.float32)
 
 
 def smoothstep(values: Array | float) -> Array:

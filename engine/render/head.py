@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.render.fill import guided, pull_push, smoothstep
+from engine.render.fill import pull_push, smoothstep
 
 Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
@@ -110,13 +110,6 @@ class Shape:
         at = self.frame.out(corners)
         low, high = np.floor(at.min(0)).astype(int), np.ceil(at.max(0)).astype(int)
         return max(0, low[0]), max(0, low[1]), min(width, high[0]), min(height, high[1])
-
-
-def refine(matte: Array, rgb: Bytes, unit: float) -> Array:
-    """A person's matte (H, W) brought to the picture's own edges (hair)."""
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    soft = guided(matte.astype(np.float32), grey, max(2, round(0.06 * unit)), 1e-3)
-    return np.clip((soft - 0.08) / 0.84, 0.0, 1.0).astype(np.float32)
 
 
 def layers(rgb: Bytes, matte: Array, unit: float) -> tuple[Bytes, Bytes]:

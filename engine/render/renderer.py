@@ -19,29 +19,24 @@ from numpy.typing import NDArray
 
 from engine.face.find import Face
 from engine.face.image import Picture
+from engine.face.person import person_matte
+from engine.models import MODELS
 from engine.render import head
 from engine.render.eyes import SIDES, Eye
 from engine.render.field import Grid, invert, upsample
 from engine.render.fill import extend
 from engine.render.flow import Flow
-from engine.render.head import Shape, behind_share, layers, refine
+from engine.render.head import Shape, behind_share, layers
 from engine.render.lips import Lips
 from engine.render.mouth import MouthInterior
 from engine.render.patch import upper_share
 from engine.render.pose import checked, fit, residual
 from engine.render.texture import Texture
 
-try:
-    from engine.face.person import person_matte  # type: ignore[import-not-found]
-except ImportError:  # the matte is optional: without it the surroundings stretch
-
-    def person_matte(rgb: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        return None
-
-
 Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 
+FAINT = 0.08  # of a matte: taken as none, and as much below 1 as all
 VERSION = 1  # goes up whenever the same landmarks give other pixels
 
 
@@ -55,7 +50,7 @@ class Renderer:
         self.cutout = self.alpha if self.alpha is not None and float((self.alpha < 128).mean()) > 0.03 else None
         self.landmarks = checked(face.landmarks)
         self.mesh = np.asarray(face.mesh, np.float64)
-        matte = person_matte(self.rgb) if self.cutout is None else None
+        matte = self._matte()
         self.shape = Shape(self.landmarks, self.mesh, elastic=matte is None and self.cutout is None)
         height, width = self.rgb.shape[:2]
         self.box = self.shape.box(width, height)
@@ -77,11 +72,24 @@ class Renderer:
 
     def _fingerprint(self, picture: str) -> str:
         """What a frame depends on beside its landmarks."""
-        split = "alpha" if self.cutout is not None else "stretched" if self.plate is None else "matte"
+        split = "alpha" if self.cutout is not None else "none" if self.plate is None else MODELS["person"].cached.name
         digest = hashlib.sha256(f"{VERSION} {picture} {split} {self.interior.fingerprint}".encode())
         for points in (self.landmarks, self.mesh):
             digest.update(points.astype(np.float32).tobytes())
         return digest.hexdigest()
+
+    def _matte(self) -> Array | None:
+        """The person's matte (H, W), or None where alpha cuts the person out or the net does not see them.
+
+        Without a matte the head's surroundings stretch with it.
+        """
+        if self.cutout is not None:
+            return None
+        matte = np.clip((person_matte(self.rgb) - FAINT) / (1 - 2 * FAINT), 0.0, 1.0)
+        x, y = np.rint(self.landmarks[:, :2]).astype(int).T
+        height, width = matte.shape
+        seen = matte[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
+        return matte if seen.mean() > 0.8 else None
 
     def _layers(self, matte: Array | None) -> None:
         """The head's surroundings split in what moves (with its matte) and the plate behind it."""
@@ -92,7 +100,7 @@ class Renderer:
         if self.cutout is not None:
             crop = extend(crop, self.cutout[y0:y1, x0:x1] > 0, 0.02 * unit)
         elif matte is not None:
-            crop, self.plate = layers(crop, refine(matte[y0:y1, x0:x1], crop, unit), unit)
+            crop, self.plate = layers(crop, matte[y0:y1, x0:x1], unit)
         self.rim = round(0.2 * unit)
         self.front = Texture(head.continued(crop, self.rim))
 

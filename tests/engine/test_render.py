@@ -51,7 +51,7 @@ def rough_matte(rgb: np.ndarray) -> np.ndarray:
 def renderer(request: pytest.FixtureRequest, picture: image.Picture, face: find.Face) -> Renderer:
     with pytest.MonkeyPatch.context() as patch:
         if request.param != "own matte":
-            matte = rough_matte if request.param == "rough matte" else lambda rgb: None
+            matte = rough_matte if request.param == "rough matte" else lambda rgb: np.zeros(rgb.shape[:2], np.float32)
             patch.setattr("engine.render.renderer.person_matte", matte)
         return Renderer(picture, face, CPU)
 
