@@ -25,8 +25,8 @@ from engine.style.file import Style
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 SHUT = 0.45, 0.75  # chance of closed lips from which the lips begin to close, and are closed
-TALKING = 0.1, 0.4  # chance of speech from which the mouth begins to move, and moves in full
-HOLD = 20  # steps: only after 0.4 s without speech does the mouth come to rest, as people's mouths do
+TALKING = 0.25, 0.6  # chance of speech from which the mouth begins to move, and moves in full
+LINGER = 35  # steps over which speech fades: mouths come to rest some 0.5 s after the last word, not between words
 ENDING = 11  # steps
 SMOOTHING = 1  # passes over neighbouring steps: enough against jitter, a closure of 60 ms survives it
 # s: features, the network's context, smoothing, and the two steps that cubic sampling reads after a time
@@ -154,15 +154,17 @@ def settle(net: MotionNet, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Codes have their natural spread, lips close where closing is heard, and silence is at rest."""
     raw = smooth(raw, SMOOTHING)
     codes = net.naturalise(torch.from_numpy(raw[:, :-2].copy()).to(net.mean.device)).cpu().numpy()
-    shut, talking = raw[:, -2], held(raw[:, -1], HOLD)
+    shut, talking = raw[:, -2], lingering(raw[:, -1], LINGER)
     codes[:, OPENING] *= 1 - smoothstep(shut, *SHUT)
     return codes * smoothstep(talking, *TALKING)[:, None], talking
 
 
-def held(values: np.ndarray, steps: int) -> np.ndarray:
-    """(n,) the largest of each value and the `steps` before it."""
-    padded = np.concatenate([np.repeat(values[:1], steps), values])
-    return np.lib.stride_tricks.sliding_window_view(padded, steps + 1).max(-1)
+def lingering(values: np.ndarray, steps: int) -> np.ndarray:
+    """(n,) each value, or what is left of one before it: it fades in a line over `steps`."""
+    out = values.copy()
+    for k in range(1, min(steps, len(values))):
+        out[k:] = np.maximum(out[k:], values[:-k] * (1 - k / steps))
+    return out
 
 
 def decode(codes: np.ndarray, basis: np.ndarray) -> np.ndarray:
