@@ -25,8 +25,8 @@ from engine.style.file import Style
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 SHUT = 0.45, 0.75  # chance of closed lips from which the lips begin to close, and are closed
-TALKING = 0.25, 0.6  # chance of speech from which the mouth begins to move, and moves in full
-LINGER = 35  # steps over which speech fades: mouths come to rest some 0.5 s after the last word, not between words
+TALKING = 0.4, 0.75  # chance of speech from which the mouth begins to move, and moves in full
+LINGER = 50  # steps over which speech fades: mouths come to rest some 0.6 s after the last word, not between words
 ENDING = 11  # steps
 SMOOTHING = 1  # passes over neighbouring steps: enough against jitter, a closure of 60 ms survives it
 # s: features, the network's context, smoothing, and the two steps that cubic sampling reads after a time
@@ -156,7 +156,7 @@ def settle(net: MotionNet, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     codes = net.naturalise(torch.from_numpy(raw[:, :-2].copy()).to(net.mean.device)).cpu().numpy()
     shut, talking = raw[:, -2], lingering(raw[:, -1], LINGER)
     codes[:, OPENING] *= 1 - smoothstep(shut, *SHUT)
-    return codes * smoothstep(talking, *TALKING)[:, None], talking
+    return codes * smoothstep(talking, *TALKING)[:, None], raw[:, -1]
 
 
 def lingering(values: np.ndarray, steps: int) -> np.ndarray:
