@@ -90,7 +90,12 @@ def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
             )
             return _deliver_generate(scene, ref, info, like_name)
 
-        job = jobs.begin(scene, "dub", folder, params, audio.extract(scene, strip, folder / "audio.wav"), deliver)
+        # The engine knows files, the animator strips and images.
+        words = {"audio.wav": f"“{strip.name}”"}
+        if image.parent == folder and settings.portrait_image is not None:
+            words[image.name] = f"“{settings.portrait_image.name}”"
+        reading = audio.extract(scene, strip, folder / "audio.wav")
+        job = jobs.begin(scene, "dub", folder, params, reading, deliver, words)
     except BaseException:
         takes.remove_inputs(folder)
         raise
@@ -104,14 +109,14 @@ def _deliver_generate(scene: bpy.types.Scene, ref: SoundRef, info: TakeInfo, lik
     if sound is None:
         raise NotPlaced(f"The strip “{ref.name}” was deleted in the meantime: its take lies in {info.folder}.")
     sound[strips.SOUND_ID], sound[strips.SOUND_NAME] = info.sound_id, sound.name
-    take = takes.register_in(scene, info)
     mine = [strip for strip in strips.pictures(scene, info.sound_id) if strips.fits(strip, sound)]
-    folder = takes.frames_folder(take)
+    folder = info.folder / "frames"
     if len(mine) == 1 and info.frames == strips.frames_of(mine[0]):
-        strips.show(mine[0], take.name, folder, take.frames)
+        strips.show(mine[0], info.name, folder, info.frames)
     else:
         like = strips.by_name(scene, like_name) if like_name else None
-        strips.insert(scene, sound, take.name, folder, take.frames, like)
+        strips.insert(scene, sound, info.name, folder, info.frames, like)
+    take = takes.register_in(scene, info)
     landmarks.update(scene, take, compat.left(sound))
     return f"{take.name}: {take.frames} frames."
 

@@ -41,6 +41,7 @@ class Job:
     params: dict[str, Any]
     preparation: Generator[float, None, None]
     deliver: Callable[["Job", bpy.types.Scene, dict[str, Any]], str]  # puts the result into the file, tells it
+    words: dict[str, str] = field(default_factory=dict)  # what people call files in `folder`
     number: int = 0
     state: str = "PREPARING"  # then QUEUED, RUNNING; at the end DONE, FAILED or CANCELLED
     stage: str = ""
@@ -54,6 +55,12 @@ class Job:
     def over(self) -> bool:
         """Whether it has ended."""
         return self.state in {"DONE", "FAILED", "CANCELLED"}
+
+    def in_words(self, message: str) -> str:
+        """The engine's message with files of Blender's making called by the strip or image they came from."""
+        for name, word in self.words.items():
+            message = message.replace(str(self.folder / name), word).replace(name, word)
+        return message
 
     def scene(self) -> bpy.types.Scene | None:
         """The scene it was started in; None once its file is closed or the scene deleted."""
@@ -162,6 +169,7 @@ def begin(
     params: dict[str, Any],
     preparation: Generator[float, None, None],
     deliver: Callable[[Job, bpy.types.Scene, dict[str, Any]], str],
+    words: dict[str, str] | None = None,
 ) -> Job:
     """Queues a job. Its first step of preparing is done now, so bad input is told at once (Problem)."""
     job = Job(
@@ -175,6 +183,7 @@ def begin(
         params=params,
         preparation=preparation,
         deliver=deliver,
+        words=words or {},
         stage="reading the sound" if verb == "dub" else "reading the landmarks",
     )
     try:
@@ -286,12 +295,12 @@ def _hear(job: Job, event: dict[str, Any]) -> None:
         job.progress = min(1.0, max(0.0, float(fraction))) if isinstance(fraction, int | float) else job.progress
         job.seconds_left = float(left) if isinstance(left, int | float) else -1.0
     elif kind == "note":
-        job.notes.append(str(event.get("message", "")))
+        job.notes.append(job.in_words(str(event.get("message", ""))))
         tell(job.notes[-1])
     elif kind == "cancelled":
         _cancelled(job)
     elif kind == "error":
-        _failed(job, str(event.get("message") or "The engine failed without a word."))
+        _failed(job, job.in_words(str(event.get("message") or "The engine failed without a word.")))
     elif kind == "done":
         _done(job, event.get("result"))
 

@@ -84,8 +84,8 @@ def get() -> ParlandoPreferences:
 
 
 def own_folder(name: str) -> Path:
-    """A folder in the user's part of the extension; never the extension's own folder."""
-    return Path(bpy.utils.extension_path_user(PACKAGE, path=name, create=True))
+    """A folder in the user's part of the extension, there or not; never the extension's own folder."""
+    return Path(bpy.utils.extension_path_user(PACKAGE, path=name))
 
 
 def environment_folder() -> Path:

@@ -108,8 +108,10 @@ def of_sound(scene: bpy.types.Scene, id: str) -> list[Any]:
 
 
 def shown(scene: bpy.types.Scene, sound: Any | None = None) -> Any | None:
-    """The take in use: what the sound's image strip shows; without a strip the one selected in the list."""
+    """The take in use: what the sound's image strip shows; without a sound the one selected in the list."""
     id = sound.get(strips.SOUND_ID, "") if sound is not None else ""
+    if sound is not None and not id:
+        return None
     for picture in strips.pictures(scene, id) if id else []:
         if (take := by_name(scene, picture.get(strips.PICTURE_TAKE, ""))) is not None:
             return take

@@ -162,6 +162,20 @@ def test_bad_input_found_by_the_engine(
     assert failed(parlando, idle, tmp_path) == "There is no face in portrait.png."
 
 
+def test_files_are_called_by_their_strip_and_image(
+    parlando: SimpleNamespace, scene: Any, ready: Any, worker: Any, idle: Wait, tmp_path: Path
+) -> None:
+    scene.parlando.portrait_source = "IMAGE"
+    scene.parlando.portrait_image = bpy.data.images.new("Mona", 8, 8)
+    worker(
+        "hello()\nfor m in lines:\n"
+        "    send('note', id=m['id'], message=f\"{pathlib.Path(m['params']['audio']).name} is silent.\")\n"
+        "    send('error', id=m['id'], kind='input', message=f\"No face in {m['params']['image']}.\", details=None)\n"
+    )
+    assert failed(parlando, idle, tmp_path) == "No face in “Mona”."
+    assert "“voice” is silent." in list(parlando.jobs._state.messages)
+
+
 def test_a_full_disk_keeps_what_is_finished(
     parlando: SimpleNamespace, ready: Any, worker: Any, idle: Wait, tmp_path: Path
 ) -> None:
@@ -222,6 +236,7 @@ def test_render_edits_needs_landmarks(parlando: SimpleNamespace, scene: Any, rea
 def test_a_take_whose_folder_is_gone(parlando: SimpleNamespace, scene: Any, ready: Any, tmp_path: Path) -> None:
     take = scene.parlando.takes.add()
     take.name, take.folder = "lost", str(tmp_path / "lost")
+    take.sound_id = parlando.strips.identify(scene, ready)
     with pytest.raises(RuntimeError, match="“lost” is not there any more"):
         bpy.ops.parlando.add_landmarks()
     with pytest.raises(RuntimeError, match="“lost” is not there any more"):
