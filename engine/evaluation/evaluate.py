@@ -56,7 +56,8 @@ FIGURES = {
 # these ranked every control below the result. The others do not, and are told because papers tell them, or because they
 # tell something else: D-V and SLV are best where nothing moves; the published code's running means blur all three
 # figures until a frozen mean face wins; a shut mouth has every closure, no motion in silence and no jitter.
-# SLD and SMD know manner, not time, so for them shifting is no control.
+# SLD and SMD know manner, not time, so for them shifting is no control. The mouth's pixels ranked the controls in the
+# mean of clips, not in each; sharpness and background do not look at motion.
 KEPT = ("lmd", "d_l", "d_a", "opening_r", "width_r", "lag_ms", "sld", "smd", "closure_margin")
 
 
@@ -184,9 +185,11 @@ def of_landmarks(made: Material, real: Material) -> dict[str, float | None]:
 
 def of_style(made: Material, manner: Material) -> dict[str, float | None]:
     """How near the style is to the reference's, in both readings."""
+    sizes = manner.size, made.size
+    told = style.published(manner.landmarks, made.landmarks, manner.fps, made.fps, *sizes)
     return {
         **style.style(manner.canonical, made.canonical, manner.fps, made.fps),
-        **style.published(manner.landmarks, made.landmarks, manner.fps, made.fps, manner.size, made.size),
+        **{name: None if np.isnan(value) else value for name, value in told.items()},
     }
 
 
