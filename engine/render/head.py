@@ -1,18 +1,16 @@
-"""What of the picture moves with the head, how deep it lies, and what is behind it.
+"""What of the picture moves with the head, and how deep it lies.
 
 Made once per portrait. The head is carried whole; the neck follows less and less down to the shoulders; the rest stays.
 """
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.render.fill import pull_push, smoothstep
+from engine.render.fill import smoothstep
 
 Array = NDArray[np.floating]
-Bytes = NDArray[np.uint8]
 
 OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152]
 OVAL += [148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]
@@ -94,8 +92,8 @@ class Shape:
         across, down = self.frame.to(points.astype(np.float64)).T
         away = np.abs(across - self.middle)
         beside = smoothstep((away / self.half - 0.6) / 0.7)
-        start = self.chin + 0.02 - beside * 0.75
-        length = 0.95 + 0.1 * beside
+        start = self.chin + 0.02 - beside * 0.85
+        length = 0.95 - 0.1 * beside
         neck = 1.0 - smoothstep((down - start) / length)
         if self.elastic:
             ellipse = np.hypot(away / (self.half * 1.35), (down + 0.15) / (self.chin + 0.25)) - 1.0
@@ -110,65 +108,3 @@ class Shape:
         at = self.frame.out(corners)
         low, high = np.floor(at.min(0)).astype(int), np.ceil(at.max(0)).astype(int)
         return max(0, low[0]), max(0, low[1]), min(width, high[0]), min(height, high[1])
-
-
-def layers(rgb: Bytes, matte: Array, unit: float) -> tuple[Bytes, Bytes]:
-    """Split a picture (H, W, 3) in what moves, (H, W, 4) colour times matte and matte, and the plate behind it.
-
-    The plate is filled under and close around the matte, and is the picture elsewhere. Colour + plate · (1 − matte) is
-    the picture again, exactly, however wrong the matte is: where too small, it is raised to what the colours need.
-    """
-    small = max(1.0, unit / 60)  # where it goes on smoothly, full size is not needed
-    size = (max(1, round(rgb.shape[1] / small)), max(1, round(rgb.shape[0] / small)))
-    reach = max(1, round(0.07 * unit / small))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    hidden = cv2.dilate((cv2.resize(matte, size, interpolation=cv2.INTER_AREA) > 0.03).astype(np.float32), kernel)
-    behind = pull_push(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float32), 1.0 - hidden)
-    soft = np.maximum(hidden, cv2.GaussianBlur(hidden, (0, 0), max(0.6, 0.03 * unit / small)))
-    behind, soft = (cv2.resize(values, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR) for values in (behind, soft))
-    seen, share = mirrored(rgb, hidden > 0, unit / small)
-    behind += (seen - behind) * share[..., None]
-    plate = np.clip(np.rint(rgb + (behind - rgb) * soft[..., None]), 0, 255).astype(np.uint8)
-    needed = 1.0 - (rgb.astype(np.float32) / np.maximum(plate, 1)).min(axis=-1)
-    share = np.ceil(255 * np.maximum(matte, needed)).clip(0, 255).astype(np.uint8)
-    return np.dstack([cv2.subtract(rgb, behind_share(plate, share)), share]), plate
-
-
-def continued(front: Bytes, rim: int) -> Bytes:
-    """`front` (H, W, 3 or 4) mirrored `rim` px beyond its borders, where what moves reaches them."""
-    height, width = front.shape[:2]
-    whole = cv2.copyMakeBorder(front, rim, rim, rim, rim, cv2.BORDER_REFLECT_101)
-    if front.shape[2] == 3:
-        return whole
-    edge = cv2.copyMakeBorder(front[..., 3], rim, rim, rim, rim, cv2.BORDER_REPLICATE)
-    edge[rim : rim + height, rim : rim + width] = 255
-    return cv2.multiply(whole, cv2.merge([edge] * 4), scale=1 / 255)
-
-
-def mirrored(rgb: Bytes, hidden: NDArray[np.bool_], unit: float) -> tuple[Array, Array]:
-    """What is hidden as the mirror image, in the rim of what hides it, of what is seen: it keeps grain and pattern.
-
-    `hidden` (h, w) may be smaller than `rgb` (H, W, 3); `unit` is in its px. Colours and how far to trust them (H, W).
-    """
-    distance, labels = cv2.distanceTransformWithLabels(
-        hidden.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    height, width = hidden.shape
-    here = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
-    nearest = np.zeros((labels.max() + 1, 2), np.float32)
-    nearest[labels[~hidden]] = here[~hidden]
-    across = here + cv2.GaussianBlur(2.0 * (nearest[labels] - here), (0, 0), 0.12 * unit)
-    seen = cv2.erode((~hidden).astype(np.float32), np.ones((3, 3), np.uint8))
-    seen = cv2.remap(seen, across, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    share = cv2.GaussianBlur(seen, (0, 0), max(0.6, 0.03 * unit)) * (seen > 0.99)
-    share *= np.clip(1.6 - distance / (0.5 * unit), 0.0, 1.0)
-    size = rgb.shape[1::-1]
-    scale = np.array(size, np.float32) / [width, height]
-    across = (cv2.resize(across, size, interpolation=cv2.INTER_LINEAR) + 0.5) * scale.astype(np.float32) - 0.5
-    colours = cv2.remap(rgb, across.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return colours.astype(np.float32), cv2.resize(share, size, interpolation=cv2.INTER_LINEAR)
-
-
-def behind_share(plate: Bytes, matte: Bytes) -> Bytes:
-    """`plate` (H, W, 3) times what `matte` (H, W) leaves of it."""
-    return cv2.multiply(plate, cv2.cvtColor(255 - matte, cv2.COLOR_GRAY2RGB), scale=1 / 255)

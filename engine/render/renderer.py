@@ -21,16 +21,16 @@ from engine.face.find import Face
 from engine.face.image import Picture
 from engine.face.person import person_matte
 from engine.models import MODELS
-from engine.render import head
 from engine.render.eyes import SIDES, Eye
 from engine.render.field import Grid, invert, upsample
 from engine.render.fill import extend
 from engine.render.flow import Flow
-from engine.render.head import Shape, behind_share, layers
+from engine.render.head import Shape
 from engine.render.lips import Lips
 from engine.render.mouth import MouthInterior
 from engine.render.patch import upper_share
 from engine.render.pose import checked, fit, residual
+from engine.render.split import Split
 from engine.render.texture import Texture
 
 Array = NDArray[np.floating]
@@ -64,7 +64,11 @@ class Renderer:
         self.field = (lower + (upper - lower) * share).astype(np.float32)
         self.step = max(2, round(unit / 14))
         self.targets = Grid.of_pixels(x0, y0, x1 - x0, y1 - y0, self.step).nodes()
-        self._layers(matte)
+        crop = np.ascontiguousarray(self.rgb[y0:y1, x0:x1])
+        if self.cutout is not None:
+            crop = extend(crop, self.cutout[y0:y1, x0:x1] > 0, 0.02 * unit)
+        self.split = None if matte is None else Split(crop, matte[y0:y1, x0:x1], unit)
+        self.texture = Texture(crop) if self.split is None else None
         self.interior = MouthInterior(self.rgb, face.landmarks, face.mesh, device)
         self.eyes = [Eye(self.rgb, self.landmarks, self.mesh, self.flow, side) for side in SIDES]
         self.lips = Lips(self.rgb, self.landmarks, self.mesh, self.flow, self.interior)
@@ -72,7 +76,7 @@ class Renderer:
 
     def _fingerprint(self, picture: str) -> str:
         """What a frame depends on beside its landmarks."""
-        split = "alpha" if self.cutout is not None else "none" if self.plate is None else MODELS["person"].cached.name
+        split = "alpha" if self.cutout is not None else "none" if self.split is None else MODELS["person"].cached.name
         digest = hashlib.sha256(f"{VERSION} {picture} {split} {self.interior.fingerprint}".encode())
         for points in (self.landmarks, self.mesh):
             digest.update(points.astype(np.float32).tobytes())
@@ -91,19 +95,6 @@ class Renderer:
         seen = matte[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
         return matte if seen.mean() > 0.8 else None
 
-    def _layers(self, matte: Array | None) -> None:
-        """The head's surroundings split in what moves (with its matte) and the plate behind it."""
-        x0, y0, x1, y1 = self.box
-        crop = np.ascontiguousarray(self.rgb[y0:y1, x0:x1])
-        unit = self.shape.frame.unit
-        self.plate = None
-        if self.cutout is not None:
-            crop = extend(crop, self.cutout[y0:y1, x0:x1] > 0, 0.02 * unit)
-        elif matte is not None:
-            crop, self.plate = layers(crop, matte[y0:y1, x0:x1], unit)
-        self.rim = round(0.2 * unit)
-        self.front = Texture(head.continued(crop, self.rim))
-
     def render(self, landmarks: Array) -> Bytes:
         """The frame at `landmarks` (68, 3) source px: (H, W, 3), or (H, W, 4) where the picture has alpha."""
         target = checked(landmarks)
@@ -112,10 +103,7 @@ class Renderer:
         coefficients = self.flow.coefficients(pose, left)
         reached = np.concatenate([pose.apply(self.landmarks) + left, target[:, 2:]], axis=1)
         where = self._where(coefficients)
-        frame, matte = self.front.read(where + np.float32(self.rim)), None
-        if self.plate is not None:
-            matte = frame[..., 3]
-            frame = cv2.add(cv2.cvtColor(frame, cv2.COLOR_RGBA2RGB), behind_share(self.plate, matte))
+        frame, matte = self._warped(where)
         for eye in self.eyes:
             eye.draw(frame, coefficients, pose, self.box)
         self.lips.draw(frame, reached, coefficients, self.box)
@@ -129,6 +117,13 @@ class Renderer:
         view[:] = self._moved_alpha(view, where, matte)
         out[y0:y1, x0:x1] = np.where(view[..., None] > 0, frame, out[y0:y1, x0:x1])
         return np.dstack([out, alpha])
+
+    def _warped(self, where: Array) -> tuple[Bytes, Bytes | None]:
+        """The head's box (h, w, 3) with the head moved, and the moved matte (h, w) if there is one."""
+        if self.split is not None:
+            return self.split.warped(where)
+        assert self.texture is not None
+        return self.texture.read(where), None
 
     def _moved_alpha(self, alpha: Bytes, where: Array, matte: Bytes | None) -> Bytes:
         """The picture's own alpha (h, w) moved with the head; where a matte (h, w) says background, it stays."""
@@ -161,8 +156,8 @@ class Renderer:
         moving = np.ones((y1 - y0, x1 - x0), np.uint8)  # what is there to be moved: not the background
         if self.cutout is not None:
             moving = (self.cutout[y0:y1, x0:x1] > 0).astype(np.uint8)
-        elif self.plate is not None:
-            moving = (self.front.pixels[self.rim :, self.rim :, 3] > 0).astype(np.uint8)[: y1 - y0, : x1 - x0]
+        elif self.split is not None:
+            moving = self.split.moves.astype(np.uint8)
         moving = cv2.copyMakeBorder(moving, step, 2 * step, step, 2 * step, cv2.BORDER_REPLICATE)
         moving = cv2.dilate(moving[: rows * step, : columns * step], np.ones((3 * step, 3 * step), np.uint8))
         corner = np.array([x0 - step, y0 - step], np.float32)

@@ -16,7 +16,7 @@ import torch
 
 from engine.errors import InputError
 from engine.face import find, image
-from engine.render import head, texture
+from engine.render import split, texture
 from engine.render.patch import Slit, covered
 from engine.render.renderer import Renderer
 
@@ -312,8 +312,10 @@ def test_split_adds_up_to_the_picture() -> None:
     rgb = random.integers(0, 256, (90, 80, 3), dtype=np.uint8)
     matte = cv2.GaussianBlur((random.random((90, 80)) > 0.6).astype(np.float32), (0, 0), 6)
     matte = np.clip(6 * (matte - matte.mean()) + 0.4, 0, 1)
-    front, plate = head.layers(rgb, matte, 30.0)
-    assert np.array_equal(cv2.add(front[..., :3].copy(), head.behind_share(plate, front[..., 3])), rgb)
+    nodes = np.stack(np.meshgrid(np.arange(80), np.arange(90)), axis=-1).astype(np.float32)
+    whole = split.Split(rgb, matte, 30.0)
+    assert np.array_equal(whole.warped(nodes)[0], rgb)
+    assert not np.array_equal(whole.plate, rgb)
 
 
 def test_texture_keeps_its_pixels_and_lies_between_them() -> None:
