@@ -47,7 +47,7 @@ ROLE = "parlando_role"  # "picture", "head", "camera"
 INDEX = "parlando_index"  # of a landmark, 0–67
 START = "parlando_start"  # on the picture: timeline frame of the take's first
 BASE = "parlando_base"  # on the collection: the take whose landmarks `location` holds
-_LINEAR = 1  # of bpy.types.Keyframe.interpolation, as foreach_set takes it
+_LINEAR, _BEZIER = 1, 2  # of bpy.types.Keyframe.interpolation, as foreach_set takes it
 _CAMERA_DISTANCE = 5.0
 _EDIT = 1e-6  # units: a location further than this from what was keyed is an edit, 0.0003 px at 512²
 
@@ -368,21 +368,32 @@ def _values(item: bpy.types.Object, path: str, frames: np.ndarray) -> np.ndarray
 
 
 def _evaluate(curve: bpy.types.FCurve, frames: np.ndarray) -> np.ndarray:
-    """The curve at `frames` (T,). Keys are read in one go; only what lies between keys is asked one by one."""
+    """The curve at `frames` (T,). Keys are read in one go; Blender is asked only where neither a key nor a straight
+    line says the value."""
     count = len(curve.keyframe_points)
     if len(curve.modifiers) or count == 0:
         return np.array([curve.evaluate(frame) for frame in frames])
     pairs = np.empty(2 * count, np.float32)
     curve.keyframe_points.foreach_get("co", pairs)
-    times, keyed = pairs[0::2].astype(np.float64), pairs[1::2].astype(np.float64)
-    at = np.searchsorted(times, frames).clip(0, count - 1)
-    values = keyed[at]
-    asked = times[at] != frames
+    times, keyed = pairs[0::2], pairs[1::2].astype(np.float64)
+    if count == len(frames) and (times == frames).all():
+        return keyed
+    values = np.interp(frames, times, keyed)
+    straight = np.isin(frames, times)
     if curve.extrapolation == "CONSTANT":
-        before, after = frames < times[0], frames > times[-1]
-        values[before], values[after] = keyed[0], keyed[-1]
-        asked &= ~(before | after)
-    for index in np.flatnonzero(asked):
+        straight |= (frames < times[0]) | (frames > times[-1])
+    if count > 1:
+        kinds = np.empty(count, np.int32)
+        curve.keyframe_points.foreach_get("interpolation", kinds)
+        curve.keyframe_points.foreach_get("handle_right", pairs)
+        leaving = pairs[1::2].astype(np.float64)
+        curve.keyframe_points.foreach_get("handle_left", pairs)
+        arriving = pairs[1::2].astype(np.float64)
+        flat = (keyed[:-1] == keyed[1:]) & (leaving[:-1] == keyed[:-1]) & (arriving[1:] == keyed[1:])
+        line = (kinds[:-1] == _LINEAR) | ((kinds[:-1] == _BEZIER) & flat)
+        inside = (frames > times[0]) & (frames < times[-1])
+        straight[inside] |= line[np.searchsorted(times, frames[inside]) - 1]
+    for index in np.flatnonzero(~straight):
         values[index] = curve.evaluate(frames[index])
     return values
 

@@ -140,6 +140,8 @@ def show(strip: Any, take: str, frames_folder: Path, count: int) -> None:
         elements.append(frame_name(len(elements)))
     while len(elements) > count:
         elements.pop(len(elements) - 1)
+    if strip.name == strip.get(PICTURE_TAKE):  # not if the user gave it another
+        strip.name = take
     strip[PICTURE_TAKE] = take
     compat.forget_pixels(strip)
 

@@ -118,7 +118,7 @@ def astronaut(parlando: SimpleNamespace, tmp_path_factory: pytest.TempPathFactor
 def until(parlando: SimpleNamespace) -> Callable[..., None]:
     """Pumps until a condition holds."""
 
-    def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    def wait(condition: Callable[[], bool], seconds: float = 300.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"still waiting: {parlando.jobs.status()}"
@@ -132,7 +132,7 @@ def until(parlando: SimpleNamespace) -> Callable[..., None]:
 def idle(parlando: SimpleNamespace, until: Callable[..., None]) -> Callable[..., None]:
     """Pumps until no job is left."""
 
-    def wait(seconds: float = 60.0) -> None:
+    def wait(seconds: float = 300.0) -> None:
         until(lambda: not parlando.jobs.busy(), seconds)
 
     return wait

@@ -111,7 +111,7 @@ def test_no_engine(parlando: SimpleNamespace, ready: Any, tmp_path: Path, monkey
 def failed(parlando: SimpleNamespace, idle: Wait, tmp_path: Path) -> str:
     """What is told after a Generate that fails in the engine; nothing may have changed."""
     assert bpy.ops.parlando.generate() == {"FINISHED"}
-    idle(60)
+    idle()
     state = bpy.context.window_manager.parlando
     assert state.outcome == "FAILED"
     assert list((tmp_path / "takes").iterdir()) == []

@@ -157,16 +157,22 @@ def test_head_deltas_scale_and_a_moved_plane(parlando: SimpleNamespace, scene: A
 
 def test_curves_between_keys_modifiers_and_mutes(parlando: SimpleNamespace, scene: Any, take: Any) -> None:
     rig = parlando.landmarks.add(scene, take, 10)
-    sparse, noisy, muted = rig.points[0], rig.points[8], rig.points[16]
-    for point in (sparse, noisy, muted):
-        for frame, x in ((12, 0.0), (40, 0.3)):
+    sparse, noisy, muted, linear, stepped, beyond = (rig.points[i] for i in (0, 8, 16, 20, 24, 28))
+    points = (sparse, noisy, muted, linear, stepped, beyond)
+    for point in points:
+        for frame, x in ((12, 0.0), (20, 0.0), (28.5, 0.2), (40, 0.3)):
             point.delta_location.x = x
             point.keyframe_insert("delta_location", index=0, frame=frame)
-    curve = {p: next(c for c in parlando.compat.curves(p) if c.data_path == "delta_location") for p in (noisy, muted)}
+    curve = {p: next(c for c in parlando.compat.curves(p) if c.data_path == "delta_location") for p in points}
+    for key in curve[linear].keyframe_points:
+        key.interpolation = "LINEAR"
+    for key in curve[stepped].keyframe_points:
+        key.interpolation = "CONSTANT"
+    curve[beyond].extrapolation = "LINEAR"
     curve[noisy].modifiers.new("NOISE")
     curve[muted].mute = True
     back = parlando.landmarks.read(scene, rig, FRAMES, SIZE)
-    for frame in (10, 25, 49):
+    for frame in (10, 12, 15, 20, 25, 28, 29, 39, 40, 49):
         there = parlando.landmarks.to_pixels(world(rig, frame), SIZE)
         others = [i for i in range(68) if i != 16]
         assert np.abs(there - back[frame - 10])[others].max() < 0.01
@@ -235,6 +241,35 @@ def test_the_plane_shows_the_sequence(parlando: SimpleNamespace, scene: Any, tak
     assert loops == {(0, 0), (1, 0), (1, 1), (0, 1)}
     lower_left = rig.picture.data.vertices[0].co
     assert lower_left.x < 0 and lower_left.z < 0 and tuple(rig.picture.data.uv_layers[0].data[0].uv) == (0.0, 0.0)
+
+
+def test_what_a_camera_sees_is_the_take(parlando: SimpleNamespace, scene: Any, sound: Any, tmp_path: Path) -> None:
+    """Frame 11 of the scene is the take's second frame: its own colours, upright, clear where it is clear."""
+    folder = write_take(tmp_path / "voice_001", face(3), (40, 20))
+    image = bpy.data.images.new("second", 40, 20, alpha=True)
+    pixels = np.zeros((20, 40, 4), np.float32)
+    pixels[..., :3], pixels[..., 3] = np.array([200, 50, 50]) / 255, 1
+    pixels[10:, :20] = (0, 0, 1, 1)  # Blender counts rows from below: above left
+    pixels[:10, 20:] = 0  # clear below right
+    image.pixels.foreach_set(pixels.ravel())
+    image.filepath_raw, image.file_format = str(folder / "frames" / "000002.png"), "PNG"
+    image.save()
+    parlando.landmarks.add(scene, register(parlando, scene, sound, folder, 3), 10, camera=True)
+    scene.sequence_editor_clear()
+    render = scene.render
+    if not hasattr(scene, "cycles"):
+        pytest.skip("this Blender comes without Cycles")
+    render.engine, render.resolution_x, render.resolution_y, render.resolution_percentage = "CYCLES", 40, 20, 100
+    scene.cycles.samples, scene.cycles.device, render.film_transparent = 1, "CPU", True
+    scene.view_settings.view_transform = "Standard"
+    render.image_settings.file_format, render.image_settings.color_mode = "PNG", "RGBA"
+    render.filepath = str(tmp_path / "seen.png")
+    scene.frame_set(11)
+    bpy.ops.render.render(write_still=True)
+    seen = np.array(bpy.data.images.load(render.filepath).pixels[:]).reshape(20, 40, 4) * 255
+    assert np.abs(seen[15, 10] - (0, 0, 255, 255)).max() < 1.5
+    assert np.abs(seen[15, 30] - (200, 50, 50, 255)).max() < 1.5
+    assert seen[5, 30, 3] < 1.5
 
 
 def test_adding_again_replaces(parlando: SimpleNamespace, scene: Any, take: Any) -> None:
