@@ -15,6 +15,7 @@ demo: setup
 
 test: setup-tests lint
 	$(VENV)/python -m pytest
+	$(VENV)/python -m pytest tests/blender
 	@if [ -e .venv-5.2/parlando-setup ]; then set -x; \
 		PARLANDO_ENGINE_PYTHON="$(CURDIR)/$(VENV)/python" .venv-5.2/bin/python -m pytest tests/blender; fi
 
