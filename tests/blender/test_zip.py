@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 INSTALL = """
 import json, sys
-import addon_utils, bpy
+import bpy
+import addon_utils  # there once bpy is
 package = "bl_ext.user_default.parlando"
 bpy.ops.extensions.package_install_files(filepath=sys.argv[1], repo="user_default", enable_on_install=True)
 on = {
