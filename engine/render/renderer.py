@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.errors import InputError
 from engine.face.find import Face
 from engine.face.image import Picture
 from engine.face.person import person_matte
@@ -50,6 +51,10 @@ class Renderer:
         self.cutout = self.alpha if self.alpha is not None and float((self.alpha < 128).mean()) > 0.03 else None
         self.landmarks = checked(face.landmarks)
         self.mesh = np.asarray(face.mesh, np.float64)
+        if not self._shows(self.landmarks[48:, :2]):
+            raise InputError(
+                f"The picture {picture.path} ends within the mouth: choose one that shows the whole mouth."
+            )
         matte = self._matte()
         self.shape = Shape(self.landmarks, self.mesh, elastic=matte is None and self.cutout is None)
         height, width = self.rgb.shape[:2]
@@ -70,7 +75,8 @@ class Renderer:
         self.split = None if matte is None else Split(crop, matte[y0:y1, x0:x1], unit)
         self.texture = Texture(crop) if self.split is None else None
         self.interior = MouthInterior(self.rgb, face.landmarks, face.mesh, device)
-        self.eyes = [Eye(self.rgb, self.landmarks, self.mesh, self.flow, side) for side in SIDES]
+        eyes = [side for side in SIDES if self._shows(self.mesh[side.upper + side.lower, :2])]
+        self.eyes = [Eye(self.rgb, self.landmarks, self.mesh, self.flow, side) for side in eyes]
         self.lips = Lips(self.rgb, self.landmarks, self.mesh, self.flow, self.interior)
         self.fingerprint = self._fingerprint(picture.sha256)
 
@@ -81,6 +87,10 @@ class Renderer:
         for points in (self.landmarks, self.mesh):
             digest.update(points.astype(np.float32).tobytes())
         return digest.hexdigest()
+
+    def _shows(self, points: Array) -> bool:
+        """Whether points (N, 2) px lie within the picture."""
+        return bool((points >= 0).all() and (points <= np.array(self.rgb.shape[1::-1]) - 1).all())
 
     def _matte(self) -> Array | None:
         """The person's matte (H, W), or None where alpha cuts the person out or the net does not see them.

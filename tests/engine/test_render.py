@@ -283,6 +283,19 @@ def test_face_at_the_border(picture: image.Picture, face: find.Face, edge: str) 
     assert frame.shape == cropped.rgb.shape
 
 
+def test_a_picture_may_end_within_an_eye_but_not_within_the_mouth(picture: image.Picture, face: find.Face) -> None:
+    middle = int(face.landmarks[36, 0]) + 4
+    half = replace(picture, rgb=np.ascontiguousarray(picture.rgb[:, middle:]))
+    shift = np.float32([middle, 0, 0])
+    moved = replace(face, landmarks=face.landmarks - shift, mesh=face.mesh - shift)
+    renderer = Renderer(half, moved, CPU)
+    assert np.array_equal(renderer.render(moved.landmarks), half.rgb)
+    assert renderer.render(blinked(turned(moved.landmarks, yaw=8), 1)).shape == half.rgb.shape
+    lips = int(face.landmarks[62, 1])
+    with pytest.raises(InputError, match="mouth"):
+        Renderer(replace(picture, rgb=np.ascontiguousarray(picture.rgb[:lips])), face, CPU)
+
+
 def test_skin_stays_sharp(renderer: Renderer, picture: image.Picture, face: find.Face) -> None:
     low, high = face.landmarks[:, :2].min(axis=0).astype(int), face.landmarks[:, :2].max(axis=0).astype(int)
 
