@@ -6,6 +6,7 @@ is one JSON object. Progress goes to stderr. Torch is imported only by verbs tha
 
 import argparse
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -106,6 +107,8 @@ class _Bars:
 def main(arguments: list[str] | None = None) -> int:
     """Runs one verb; the exit status."""
     options = parser().parse_args(arguments)
+    for library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(library, "1")  # frames are made side by side instead, see engine/job.py
     if options.verb == "serve":
         from engine.serve import serve
 
@@ -209,6 +212,17 @@ def _style(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     return _told(options, {"style": str(options.out), "name": name}, f"style {name!r} in {options.out}")
 
 
+def _evaluate(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
+    from engine.evaluation.evaluate import FIGURES, evaluate
+
+    figures = evaluate(options.generated, options.truth, options.reference, options.audio, bars, options.words)
+    lines = [
+        f"{name:22}{'–' if value is None else format(value, '.3f'):>10}  {FIGURES[name]}"
+        for name, value in figures.items()
+    ]
+    return _told(options, dict(figures), "\n".join(lines))
+
+
 def _doctor(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     from engine.doctor import examine, report
 
@@ -216,4 +230,11 @@ def _doctor(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     return _told(options, found, report(found))
 
 
-_VERBS = {"dub": _dub, "render": _render, "landmarks": _landmarks, "style": _style, "doctor": _doctor}
+_VERBS = {
+    "dub": _dub,
+    "render": _render,
+    "landmarks": _landmarks,
+    "style": _style,
+    "evaluate": _evaluate,
+    "doctor": _doctor,
+}

@@ -45,6 +45,10 @@ STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}  # rough shares of the 
 HEARD_RATE = 24000  # Hz of audio.wav: 1/120 s, the shift of the features, is a whole number of samples
 _BLOCK = 10.0  # seconds of sound held at once
 
+# One thread for each network: these are small, threads inside them would wait for one another longer than they work as
+# soon as Blender renders beside us (540 frames of tracking: 18 s of work, and over 600 s with two threads on a busy machine).
+torch.set_num_threads(1)
+
 T = TypeVar("T")
 Note = Callable[[str], None]
 
