@@ -24,8 +24,6 @@ STRAY = 0.05  # of the unit: how far outside its contour a mesh may leave some o
 RIM = 0.025  # of the unit: how far below the mesh's lower contour the eye still shows
 WIDEST = 1.3  # times the source's opening: more eyeball than that is not in the picture
 SHUT = 0.06  # of the eye's width: what a mesh still measures between lids that are shut
-
-
 MIDDLE = [3, 5]  # the landmarks between the corners, as places in a contour
 
 

@@ -56,7 +56,7 @@ class Shape:
         self._fit_depth(mesh)
 
     def _fit_depth(self, mesh: Array) -> None:
-        """Thin plate through the face and a ring of hair, ears and neck that lies as deep as the ears."""
+        """A smooth sheet through the face and a ring of hair, ears and neck that lies as deep as the ears."""
         some = np.unique(np.concatenate([np.arange(0, 468, 4), OVAL]))
         face = self.frame.to(mesh[some, :2])
         depth = mesh[some, 2] / self.frame.unit
