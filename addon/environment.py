@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LOG_LINES = 200
+PINNED_FOR = (3, 11)  # the Python that engine/requirements.txt is pinned for
 _TORCH = "https://download.pytorch.org/whl"
 _CUDA = "cu128"
 
@@ -22,6 +23,13 @@ _CUDA = "cu128"
 def python_of(folder: Path) -> Path:
     """The Python of a virtual environment."""
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def default_base() -> str:
+    """The Python environments are made with unless another is chosen: 3.11, which the engine's pins are for."""
+    if sys.version_info[:2] == PINNED_FOR:
+        return sys.executable
+    return shutil.which(f"python{PINNED_FOR[0]}.{PINNED_FOR[1]}") or sys.executable
 
 
 def steps(base: str, folder: Path, root: Path, kind: str, wheels: Path | None) -> list[list[str]]:

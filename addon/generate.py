@@ -75,27 +75,36 @@ def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
 
         def deliver(job: Job, scene: bpy.types.Scene, result: dict[str, Any]) -> str:
             info = TakeInfo(
-                name=folder.name,
-                folder=folder,
+                name=job.folder.name,
+                folder=job.folder,
                 sound_id=id,
                 sound_name=ref.name,
                 frames=result["frames"],
                 fps=(fps.numerator, fps.denominator),
                 size=_size(result),
-                image=image,
+                image=Path(job.params["image"]),
                 style=style,
                 face=params["face"],
-                base=folder.name,
+                base=job.folder.name,
                 note="",
             )
-            return _deliver_generate(scene, ref, info, like_name)
+            kept = int(result.get("reused", 0))
+            resumed = f" {kept} of them were there from an interrupted run." if kept else ""
+            return _deliver_generate(scene, ref, info, like_name) + resumed
 
         # The engine knows files, the animator strips and images.
         words = {"audio.wav": f"“{strip.name}”"}
         if image.parent == folder and settings.portrait_image is not None:
             words[image.name] = f"“{settings.portrait_image.name}”"
-        reading = audio.extract(scene, strip, folder / "audio.wav")
-        job = jobs.begin(scene, "dub", folder, params, reading, deliver, words)
+        taken = {job.folder for job in jobs.active()} | {takes.folder_of(take) for take in settings.takes}
+
+        def prepare() -> Generator[float, None, None]:
+            yield from audio.extract(scene, strip, folder / "audio.wav")
+            old = takes.interrupted(folder, ref.name, params)
+            if old is not None and old not in taken:
+                jobs.continue_in(params, folder, old)
+
+        job = jobs.begin(scene, "dub", folder, params, prepare(), deliver, words)
     except BaseException:
         takes.remove_inputs(folder)
         raise

@@ -199,6 +199,17 @@ def begin(
     return job
 
 
+def continue_in(params: dict[str, Any], folder: Path, old: Path) -> None:
+    """A job that is being prepared turns out to be one that was interrupted: it goes on in that one's folder."""
+    for name in ("audio", "image", "out"):
+        if Path(params[name]) == folder or Path(params[name]).parent == folder:
+            params[name] = str(old / Path(params[name]).relative_to(folder))
+    takes.remove_inputs(folder)
+    for job in _state.jobs:
+        if job.folder == folder:
+            job.folder, job.title = old, old.name
+
+
 def cancel(number: int = -1) -> bool:
     """Cancels the job of that number, the one in work for −1; whether there was one."""
     job = next((job for job in _state.jobs if number in (-1, job.number)), None)

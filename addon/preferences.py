@@ -1,7 +1,6 @@
 """Preferences: which Python runs the engine, where, and where takes go; and how the engine is launched from them."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ class ParlandoPreferences(bpy.types.AddonPreferences):
     )
     base_python: bpy.props.StringProperty(
         name="Made With",
-        description="The Python the environment is made with. Empty: Blender's own",
+        description="The Python the environment is made with. Empty: Python 3.11 if there is one, else Blender's own",
         subtype="FILE_PATH",
     )
     wheels_folder: bpy.props.StringProperty(
@@ -142,7 +141,7 @@ def create_environment() -> None:
     """Starts making the environment. It is watched and cancelled through `addon.jobs`."""
     chosen = get()
     wheels = Path(bpy.path.abspath(chosen.wheels_folder)) if chosen.wheels_folder else None
-    base = bpy.path.abspath(chosen.base_python) if chosen.base_python else sys.executable
+    base = bpy.path.abspath(chosen.base_python) if chosen.base_python else environment.default_base()
     jobs.client().stop()
     folder = environment_folder()
     commands = environment.steps(base, folder, ROOT, chosen.environment_kind, wheels)

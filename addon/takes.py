@@ -4,9 +4,13 @@ A job's inputs that exist only in Blender are written into the take too: `audio.
 """
 
 import contextlib
+import filecmp
+import glob
+import json
 import re
 import shutil
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,15 @@ from . import strips
 from .problem import Problem
 
 DEFAULT_HOME = "//parlando_takes"
+_SAME = (
+    "style",
+    "strength",
+    "frames",
+    "seed",
+    "head",
+    "blinks",
+    "face",
+)  # what makes two requests one, see `interrupted`
 INPUTS = ("audio.wav", "portrait.png", "edited.npz")  # and portrait.<suffix> of a packed picture
 
 
@@ -45,9 +58,14 @@ def home(setting: str, own: Path) -> Path:
     return Path(bpy.path.abspath(setting))
 
 
+def stem_of(strip_name: str) -> str:
+    """What the names of a strip's take folders begin with."""
+    return re.sub(r"[^\w.\- ]+", "_", strip_name).strip(" .")[:60] or "take"
+
+
 def create_folder(parent: Path, strip_name: str) -> Path:
     """A new folder `<strip>_001`, `_002`, …. Raises Problem when it cannot be written."""
-    stem = re.sub(r"[^\w.\- ]+", "_", strip_name).strip(" .")[:60] or "take"
+    stem = stem_of(strip_name)
     try:
         parent.mkdir(parents=True, exist_ok=True)
         number = 1
@@ -63,6 +81,30 @@ def create_folder(parent: Path, strip_name: str) -> Path:
             f"The takes folder {parent} cannot be written ({problem.strerror}): "
             "choose another in the preferences of Parlando."
         ) from problem
+
+
+def interrupted(folder: Path, strip_name: str, params: dict[str, Any]) -> Path | None:
+    """Beside `folder`, a take of the same request that was never finished: Blender or the disk gave up on it.
+
+    The same sound and picture are asked for by content, all else by value. None when there is none.
+    """
+    wanted = {name: params[name] for name in _SAME} | {"fps": str(Fraction(*params["fps"]))}
+    for old in sorted(folder.parent.glob(f"{glob.escape(stem_of(strip_name))}_[0-9][0-9][0-9]*")):
+        if old == folder or not (old / "take.json").is_file():
+            continue
+        try:
+            data = json.loads((old / "take.json").read_text(encoding="utf-8"))
+            asked = data["request"]
+            if data["finished"] or any(asked[name] != value for name, value in wanted.items()):
+                continue
+            image = Path(params["image"])
+            old_image = old / image.name if image.parent == folder else image
+            pairs = ((folder / "audio.wav", old / "audio.wav"), (image, old_image))
+            if all(filecmp.cmp(new, there, shallow=False) for new, there in pairs) and asked["image"] == str(old_image):
+                return old
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # not a take of ours: left alone
+    return None
 
 
 def remove_inputs(folder: Path) -> None:

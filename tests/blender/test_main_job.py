@@ -239,6 +239,31 @@ def test_the_engine_killed_in_the_middle(
     assert all(after[name] == moment for name, moment in before.items())  # finished frames were kept
 
 
+def test_what_a_closed_blender_left_is_taken_up_again(
+    parlando: SimpleNamespace, scene: Any, speech: Any, idle: Wait, until: Wait, tmp_path: Path
+) -> None:
+    bpy.ops.parlando.generate()
+    first = tmp_path / "takes" / "Kennedy_001"
+    until(lambda: len(list((first / "frames").glob("0*.png"))) > 2)
+    parlando.jobs.client().stop()  # as Blender does when it closes
+    parlando.jobs._state.jobs.clear()
+    kept = len(list((first / "frames").glob("0*.png")))
+    assert kept < FRAMES
+    scene.parlando.seed = 3  # another request
+    bpy.ops.parlando.generate()
+    idle()
+    assert scene.parlando.takes[0].name == "Kennedy_002"
+    scene.parlando.seed = 0  # the same again
+    bpy.ops.parlando.generate()
+    idle()
+    assert scene.parlando.takes[1].name == "Kennedy_001"
+    assert f"{kept} of them were there" in told(parlando)
+    assert sorted(path.name for path in (tmp_path / "takes").iterdir()) == ["Kennedy_001", "Kennedy_002"]
+    bpy.ops.parlando.generate()  # that one is finished now
+    idle()
+    assert scene.parlando.takes[2].name == "Kennedy_003"
+
+
 def test_render_edits(parlando: SimpleNamespace, scene: Any, speech: Any, idle: Wait) -> None:
     bpy.ops.parlando.generate()
     idle()
