@@ -70,6 +70,13 @@ def parser() -> argparse.ArgumentParser:
     landmarks.add_argument("--face", type=int, default=0, help="which face, 0 is the largest")
     landmarks.add_argument("--out", type=Path, required=True, help="landmarks.npz")
 
+    evaluate = verb("evaluate", "Measures what was made against the truth, by the paper's metrics and our own.")
+    evaluate.add_argument("--generated", type=Path, required=True, help="a take, a video or landmarks.npz")
+    evaluate.add_argument("--truth", type=Path, required=True, help="the same of the real recording")
+    evaluate.add_argument("--reference", type=Path, help="of the person whose style was asked for")
+    evaluate.add_argument("--audio", type=Path, help="what was spoken; without it the truth's own sound")
+    evaluate.add_argument("--words", help="what was said, for the alignment of phones; guessed without")
+
     doctor = verb(
         "doctor", "Versions, device, weights and their hashes; what is missing and the command that mends it."
     )

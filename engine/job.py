@@ -46,7 +46,7 @@ HEARD_RATE = 24000  # Hz of audio.wav: 1/120 s, the shift of the features, is a 
 _BLOCK = 10.0  # seconds of sound held at once
 
 # One thread for each network: these are small, threads inside them would wait for one another longer than they work as
-# soon as Blender renders beside us (540 frames of tracking: 18 s of work, and over 600 s with two threads on a busy machine).
+# soon as Blender renders beside us (540 frames of tracking: 18 s of work, over 600 s with two threads on a busy one).
 torch.set_num_threads(1)
 
 T = TypeVar("T")
