@@ -180,6 +180,8 @@ class Engine:
         """Landmarks to a take of frames. Raises ParlandoError, Cancelled."""
         asked = Landmarks.load(request.landmarks)
         picture = image.load(request.image)
+        if request.style is not None:
+            style_file.load(request.style)  # the landmarks have it already: only told when it cannot be used
         if asked.size != picture.size:
             raise InputError(
                 f"{request.landmarks} was made for a picture of {asked.size[0]} × {asked.size[1]} pixels, "

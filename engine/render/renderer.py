@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import product
-from typing import Any
 
 import cv2
 import numpy as np
@@ -44,8 +43,7 @@ VERSION = 1  # goes up whenever the same landmarks give other pixels
 class Renderer:
     """One portrait, ready to be rendered at any landmarks."""
 
-    def __init__(self, picture: Picture, face: Face, device: torch.device, style: Any | None = None) -> None:
-        del style  # styles' own pixels come with the network that blends them
+    def __init__(self, picture: Picture, face: Face, device: torch.device) -> None:
         self.rgb = np.ascontiguousarray(picture.rgb)
         self.alpha = picture.alpha
         self.cutout = self.alpha if self.alpha is not None and float((self.alpha < 128).mean()) > 0.03 else None
