@@ -1,5 +1,6 @@
 """Every difference between Blender 4.5, 5.0 and 5.2 that Parlando meets. No other file asks for a version."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,21 @@ def sequencer_scene(context: bpy.types.Context) -> bpy.types.Scene:
     scene = scene or context.scene
     assert scene is not None
     return scene
+
+
+@contextlib.contextmanager
+def shown_in_sequencer(window: bpy.types.Window, scene: bpy.types.Scene) -> Iterator[None]:
+    """For the moment the window's Sequencers show `scene`: since 5.0 that is the workspace's to say."""
+    workspace = window.workspace
+    if not hasattr(workspace, "sequencer_scene"):
+        yield
+        return
+    before = workspace.sequencer_scene
+    workspace.sequencer_scene = scene
+    try:
+        yield
+    finally:
+        workspace.sequencer_scene = before
 
 
 def active_strip(scene: bpy.types.Scene) -> Any | None:

@@ -19,6 +19,7 @@ SOUND_NAME = "parlando_name"  # its name at that time: a duplicate of the strip 
 PICTURE_OF = "parlando_sound"  # on an image strip: the id of the sound it shows
 PICTURE_TAKE = "parlando_take"  # the take it shows
 HIGHEST_CHANNEL = 128
+LONG = 2000  # frames from which adding one by one is slow: 0.05 s for 2000, 16 s for 16000
 _PLACEMENT = ("offset_x", "offset_y", "scale_x", "scale_y", "rotation", "origin", "filter")
 _CROP = ("min_x", "max_x", "min_y", "max_y")
 _LOOK = ("use_flip_x", "use_flip_y", "blend_type", "blend_alpha")
@@ -155,9 +156,14 @@ def insert(scene: bpy.types.Scene, sound: Any, take: str, frames_folder: Path, c
     if like is not None and compat.left(like) < end and compat.right(like) > start:
         above = max(above, like.channel)
     channel = free_channel(owner, above, start, end)
-    strip = compat.strips(owner).new_image(
-        name=take, filepath=str(frames_folder / frame_name(0)), channel=channel, frame_start=start, fit_method="FIT"
-    )
+    strip = None
+    if count > LONG and owner == scene.sequence_editor and len(owner.meta_stack) == 0:
+        strip = _add_at_once(scene, frames_folder, count, channel, start)
+    if strip is None:
+        strip = compat.strips(owner).new_image(
+            name=take, filepath=str(frames_folder / frame_name(0)), channel=channel, frame_start=start, fit_method="FIT"
+        )
+    strip.name = take
     strip[PICTURE_OF] = sound[SOUND_ID]
     show(strip, take, frames_folder, count)
     if compat.right(strip) != end:  # the sound was trimmed while the job ran
@@ -194,6 +200,42 @@ def muted_by(scene: bpy.types.Scene, strip: Any) -> str:
     owner = next((owner for owner, other in in_scene(scene) if other == strip), None)
     channels: Iterable[Any] = getattr(owner, "channels", ())
     return "channel" if any(i == strip.channel and c.mute for i, c in enumerate(channels)) else ""
+
+
+def _add_at_once(scene: bpy.types.Scene, folder: Path, count: int, channel: int, start: int) -> Any | None:
+    """A long image strip by Blender's own operator, which adds all frames at once; None where there is no window.
+
+    It wants a Sequencer: one that is open, else an area becomes one for the moment.
+    """
+    windows = list(bpy.context.window_manager.windows)
+    places = [(window, area) for window in windows for area in window.screen.areas]
+    if not places:
+        return None
+    window, area = next((p for p in places if p[1].type == "SEQUENCE_EDITOR"), places[0])
+    editor, kind, active = scene.sequence_editor, area.type, compat.active_strip(scene)
+    before = {strip.name for strip in compat.strips(editor)}
+    area.type = "SEQUENCE_EDITOR"
+    try:
+        with compat.shown_in_sequencer(window, scene), bpy.context.temp_override(window=window, area=area, scene=scene):
+            bpy.ops.sequencer.image_strip_add(
+                directory=str(folder),
+                files=[{"name": frame_name(index)} for index in range(count)],
+                frame_start=start,
+                channel=channel,
+                fit_method="FIT",
+                set_view_transform=False,
+                replace_sel=False,
+            )
+    finally:
+        area.type = kind
+    editor.active_strip = active
+    added = [strip for strip in compat.strips(editor) if strip.name not in before]
+    if len(added) != 1:  # Blender saw several sequences
+        for strip in added:
+            compat.strips(editor).remove(strip)
+        return None
+    added[0].channel = channel
+    return added[0]
 
 
 def _copy_look(source: Any, target: Any) -> None:
