@@ -18,6 +18,8 @@ from engine.audio.manifold import BANK, Manifold, weights
 from engine.errors import InputError, MissingModel
 from engine.training import audio
 
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+
 # The network
 
 
@@ -70,14 +72,22 @@ def test_an_hour_is_streamed_in_blocks(network: APC, words: Path) -> None:
     assert len(read) <= 6  # no more is read than is asked for
 
 
-def test_it_knows_better_than_a_copy_what_comes(network: APC, speech: Path, silence: Path) -> None:
-    """On a voice, a microphone and words it was never trained on."""
-    mel = audio.mels(speech)
-    own = float(audio.error(network, mel))
-    copied = float(np.abs((mel[3:] - mel[:-3]) / network.scale.numpy()).mean())
-    assert own < 0.8 * copied
+def test_it_knows_better_than_a_copy_what_comes(network: APC) -> None:
+    """Of speakers it was never trained on."""
+    clips = sorted((DATA / "grid_others").glob("*.mp4"))[::3]
+    if not clips:
+        pytest.skip(f"needs {DATA / 'grid_others'}")
+    heard = [audio.mels(path) for path in clips]
+    copied = np.concatenate([np.abs((mel[3:] - mel[:-3]) / network.scale.numpy()).mean(1) for mel in heard]).mean()
+    assert audio.held_out(network, heard) < 0.95 * copied
     untrained = audio.fresh(0, network.mean.numpy(), network.scale.numpy())
-    assert own < 0.6 * float(audio.error(untrained, mel))
+    assert audio.held_out(network, heard) < 0.5 * audio.held_out(untrained, heard)
+
+
+def test_another_voice_another_microphone_and_silence(network: APC, speech: Path, silence: Path) -> None:
+    mel = audio.mels(speech)
+    untrained = audio.fresh(0, network.mean.numpy(), network.scale.numpy())
+    assert audio.held_out(network, [mel]) < 0.5 * audio.held_out(untrained, [mel])
     assert np.isfinite(np.concatenate(list(apc_features(open_audio(silence), network)))).all()
 
 
@@ -178,10 +188,10 @@ def test_the_learning_rate_falls_at_the_end_alone() -> None:
 def test_training_learns(data: Path, speech: Path, tmp_path: Path) -> None:
     mel = audio.mels(speech)
     training = audio.Training(audio.Options(data, tmp_path, steps=150), [[mel]])
-    before = float(audio.error(training.network, mel))
+    before = audio.held_out(training.network, [mel])
     for _ in range(150):
         training.step()
-    assert float(audio.error(training.network, mel)) < 0.9 * before
+    assert audio.held_out(training.network, [mel]) < 0.9 * before
 
 
 def test_streams_follow_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
