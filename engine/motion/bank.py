@@ -14,6 +14,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from engine.errors import InputError
 from engine.motion.curves import cubic, smoothstep, soft_limit
 
 FORMAT = "parlando-bank-1"
@@ -67,6 +68,10 @@ class Bank:
     @classmethod
     def load(cls, path: Path) -> "Bank":
         """As `engine.training.bank` wrote it."""
+        with safetensors.safe_open(path, "np") as file:
+            form = (file.metadata() or {}).get("format")
+        if form != FORMAT:
+            raise InputError(f"{path} is {form}, this engine reads {FORMAT}; install the engine again.")
         return cls(**safetensors.numpy.load_file(path))
 
     def head_and_brows(

@@ -25,8 +25,8 @@ from engine.style.file import Style
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 SHUT = 0.45, 0.75  # chance of closed lips from which the lips begin to close, and are closed
-TALKING = 0.4, 0.75  # chance of speech from which the mouth begins to move, and moves in full
-LINGER = 50  # steps over which speech fades: mouths come to rest some 0.6 s after the last word, not between words
+TALKING = 0.7, 0.95  # chance of speech from which the mouth begins to move, and moves in full
+LINGER = 20  # steps over which speech fades: a gap between words does not shut the mouth, a pause does
 ENDING = 11  # steps
 SMOOTHING = 1  # passes over neighbouring steps: enough against jitter, a closure of 60 ms survives it
 # s: features, the network's context, smoothing, and the two steps that cubic sampling reads after a time

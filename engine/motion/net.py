@@ -6,6 +6,7 @@ left. `basis` turns codes into offsets of landmarks from the speaker at rest wit
 or portraits; head, lids and brows are not its business (see `engine/motion/bank.py`).
 """
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.errors import InputError
+
+FORMAT = "parlando-motion-1"
 CODES_PER_SECOND = 50
 OPENING, WIDTH = 0, 1
 LOWER_FACE = [*range(17), *range(48, 68)]  # iBUG points speech moves: jaw line and lips
@@ -92,19 +96,20 @@ class MotionNet(nn.Module):
             out[:, k] = y[at - 1] + slope * (inside - x[at - 1])
         return out
 
-    def save(self, path: Path, metadata: dict[str, str]) -> None:
-        """Weights, basis and tables as safetensors; sizes go into the metadata."""
-        sizes = {f"sizes.{name}": repr(value) for name, value in asdict(self.sizes).items()}
+    def save(self, path: Path, made_by: str) -> None:
+        """Weights, basis and tables as safetensors, the sizes with them. The same weights give the same bytes."""
+        about = json.dumps({"format": FORMAT, "made_by": made_by, "sizes": asdict(self.sizes)})
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        path.write_bytes(safetensors.torch.save(tensors, metadata | sizes))
+        path.write_bytes(safetensors.torch.save(tensors, {"parlando": about}))  # one key: their order is not kept
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> "MotionNet":
         """As saved, ready to answer."""
         with safetensors.safe_open(path, "pt") as file:
-            stored = file.metadata()
-        kinds = {name: type(value) for name, value in asdict(MotionSizes()).items()}
-        net = cls(MotionSizes(**{name: kind(stored[f"sizes.{name}"]) for name, kind in kinds.items()}))
+            about = json.loads(file.metadata()["parlando"])
+        if about["format"] != FORMAT:
+            raise InputError(f"{path} is {about['format']}, this engine reads {FORMAT}; install the engine again.")
+        net = cls(MotionSizes(**about["sizes"]))
         net.load_state_dict(safetensors.torch.load_file(path))
         return net.to(device).eval()
 

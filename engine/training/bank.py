@@ -67,7 +67,7 @@ def build_bank(
         "blinks": np.array(curves, np.float32),
         "pauses": np.array(pauses, np.float32),
     }
-    out.write_bytes(safetensors.numpy.save(tensors, {"format": FORMAT, "rate": str(RATE)}))
+    out.write_bytes(safetensors.numpy.save(tensors, {"format": FORMAT}))
     return {
         "seconds": ends[-1] / RATE,
         "blinks": len(curves),

@@ -307,12 +307,16 @@ def unseen_figures(net: MotionNet, clips: list[Clip], told: dict[str, np.ndarray
     """By speaker, what `engine.evaluation.motion` measures of motion made by networks that never met the speaker; and
     of the controls, over all speakers. The tables of `net`, fitted to all of these answers, give the spread."""
     made: dict[str, list[Pair]] = {}
+    alone: list[Pair] = []
     for clip in clips:
         if clip.name in told:
+            answered = smooth(told[clip.name], SMOOTHING)[:, :-2]
+            alone.append(Pair(decode(answered, net.basis.numpy()), clip.offsets, clip.speech > 0))
             offsets = decode(settle(net, told[clip.name])[0], net.basis.numpy())
             made.setdefault(clip.speaker, []).append(Pair(offsets, clip.offsets, clip.speech > 0))
     figures = {f"free speech, {speaker} unseen": measure(pairs) for speaker, pairs in made.items()}
     every = [pair for pairs in made.values() for pair in pairs]
+    figures["free speech, network's bare answer"] = measure(alone)
     return figures | {f"free speech, {name}": measure(pairs) for name, pairs in with_controls(every).items()}
 
 
@@ -372,7 +376,7 @@ def main(report: Callable[[str], None] = print) -> None:
     if not chosen.quick:
         report(table(unseen_figures(net, clips, told)))
     net.average.copy_(torch.from_numpy(average_rest(clips)))
-    net.save(chosen.out / "motion_base.safetensors", {"format": "parlando-motion-1", "engine": __version__})
+    net.save(chosen.out / "motion_base.safetensors", f"engine.training.motion, Parlando {__version__}")
     speech = {clip.name: predict(net, clip)[:, -1] for clip in clips if clip.free}
     counts = build_bank(
         chosen.data / "addresses",
