@@ -68,7 +68,7 @@ def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
             "seed": settings.seed,
             "head": round(settings.head, 4),
             "blinks": round(settings.blinks, 4),
-            "face": settings.face - 1,
+            "face": settings.face,
             "preview": False,
             "out": str(folder),
         }

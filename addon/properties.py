@@ -55,7 +55,7 @@ class ParlandoScene(bpy.types.PropertyGroup):
     portrait_image: bpy.props.PointerProperty(name="Portrait Image", description="The portrait", type=bpy.types.Image)
     portrait_file: bpy.props.StringProperty(name="Portrait File", description="The portrait", subtype="FILE_PATH")
     face: bpy.props.IntProperty(
-        name="Face", description="Which face of the portrait shall speak: 1 is the largest", default=1, min=1, max=100
+        name="Face", description="Which face of the portrait shall speak: 0 is the largest", min=0, max=100
     )
     style_file: bpy.props.StringProperty(
         name="Style",

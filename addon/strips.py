@@ -214,12 +214,13 @@ def _add_at_once(scene: bpy.types.Scene, folder: Path, count: int, channel: int,
     window, area = next((p for p in places if p[1].type == "SEQUENCE_EDITOR"), places[0])
     editor, kind, active = scene.sequence_editor, area.type, compat.active_strip(scene)
     before = {strip.name for strip in compat.strips(editor)}
+    files: Any = [{"name": frame_name(index)} for index in range(count)]
     area.type = "SEQUENCE_EDITOR"
     try:
         with compat.shown_in_sequencer(window, scene), bpy.context.temp_override(window=window, area=area, scene=scene):
             bpy.ops.sequencer.image_strip_add(
                 directory=str(folder),
-                files=[{"name": frame_name(index)} for index in range(count)],
+                files=files,
                 frame_start=start,
                 channel=channel,
                 fit_method="FIT",

@@ -357,6 +357,26 @@ def test_the_picture_has_no_face(
     assert pictures(parlando) == [] and list((tmp_path / "takes").iterdir()) == []
 
 
+def test_a_face_that_is_not_there(
+    parlando: SimpleNamespace, scene: Any, speech: Any, idle: Wait, tmp_path: Path
+) -> None:
+    scene.parlando.face = 3
+    bpy.ops.parlando.generate()
+    idle()
+    assert bpy.context.window_manager.parlando.outcome == "FAILED"
+    assert told(parlando).startswith("Face 3 is not in")
+    assert list((tmp_path / "takes").iterdir()) == []
+
+
+def test_silence_is_told_by_the_strips_name(parlando: SimpleNamespace, scene: Any, speech: Any, idle: Wait) -> None:
+    trim_to(speech, 0, 3)
+    speech.volume = 0.0
+    bpy.ops.parlando.generate()
+    idle()
+    assert bpy.context.window_manager.parlando.outcome == "DONE"
+    assert told(parlando).startswith("“Kennedy” is silent"), told(parlando)
+
+
 def test_check(parlando: SimpleNamespace, engine: str, idle: Wait) -> None:
     assert bpy.ops.parlando.check_engine() == {"FINISHED"}
     idle()
