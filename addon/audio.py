@@ -1,14 +1,18 @@
 """The audible sound of a strip as a WAV file: trimmed, offset, at its volume, exactly as long as its frames.
 
 A plain strip is read through Blender's own audio library at the file's own rate, streamed, so an hour does not fill the
-memory; lossless files in pieces, so it does not stop the interface either. What that path cannot hear (retiming, an
+memory; lossless files in pieces and long compressed ones by a Blender of their own (`decode.py`), so it does not stop
+the interface either. What that path cannot hear (retiming, an
 animated volume, modifiers) is mixed by Blender from a copy of the scene that holds this strip alone, so nothing of the
 user's is muted or moved. In a window Blender mixes in the background: the extraction is a generator that `addon.pump`
 takes one step further each time.
 """
 
 import contextlib
+import json
 import os
+import subprocess
+import sys
 import time
 import wave
 from collections.abc import Callable, Generator, Iterator
@@ -23,6 +27,7 @@ from . import compat, strips
 from .problem import Problem
 
 PIECE = 60.0  # s read in one step, about 0.1 s of work
+LONG = 120  # s from which a compressed sound is decoded apart; 2 minutes would stop the interface for 0.2 s
 EXACT = {".wav", ".flac", ".aif", ".aiff"}  # read in pieces: in others a jump lands some milliseconds off
 MIX_RATE = 48000
 MIX_SCENE = "Parlando mixdown"
@@ -120,6 +125,15 @@ def _read(
     rate = round(rate)
     if rate < 1 or length <= 0:
         raise Problem(f"The strip “{name}” has no sound that can be read: {source} holds no audio.")
+    if source.suffix.lower() not in EXACT and duration > LONG:
+        decoded = target.with_name(".decoded.wav")
+        try:
+            first = max(0, round(begin * rate))
+            yield from _decode(source, name, decoded, first, round(duration * rate))
+            yield from _read(decoded, name, volume, mono, min(begin, Fraction(0)), duration, target)
+        finally:
+            decoded.unlink(missing_ok=True)
+        return
     if channels > 2 or (mono and channels > 1):
         channels = 1 if mono else 2
         sound = sound.rechannel(channels)
@@ -149,6 +163,33 @@ def _read(
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _decode(source: Path, name: str, target: Path, first: int, count: int) -> Generator[float, None, None]:
+    """Lets another Blender decode `count` samples of a compressed file, see `decode.py`."""
+    script = str(Path(__file__).with_name("decode.py"))
+    asked = json.dumps({"source": str(source), "target": str(target), "first": first, "count": count})
+    if bpy.app.binary_path:
+        command = [bpy.app.binary_path, "-b", "--factory-startup", "--python-exit-code", "3", "--python", script]
+    else:  # the bpy wheel
+        command = [sys.executable, script]
+    child = subprocess.Popen(
+        [*command, "--", asked],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        creationflags=subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0,
+    )
+    try:
+        while child.poll() is None:
+            yield 0.0
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+        target.with_name(target.name + ".part").unlink(missing_ok=True)
+    if not target.exists():
+        raise Problem(f"The sound of the strip “{name}” cannot be decoded: {source} is damaged.")
 
 
 def _samples(sound: Any, first: int, count: int, rate: int, channels: int, beside: Path) -> bytes:

@@ -107,6 +107,47 @@ def test_packed_sound(parlando: SimpleNamespace, scene: Any, sound: Any, tone: P
     assert (data[:, 0] == np.arange(4 * 48000) // 8).all()
 
 
+def test_a_long_compressed_sound_is_decoded_apart(
+    parlando: SimpleNamespace, scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same samples as read at once, and the pump goes on meanwhile."""
+    import aud
+
+    path = tmp_path / "speech.ogg"
+    speech = aud.Sound(str(Path(__file__).resolve().parents[2] / "demo" / "source" / "jfk.wav"))
+    rate = int(speech.specs[0])
+    speech.write(str(path), rate, 1, aud.FORMAT_FLOAT32, aud.CONTAINER_OGG, aud.CODEC_VORBIS, 128000, 1024)
+    strip = parlando.compat.strips(scene.sequence_editor).new_sound("song", str(path), 1, 1)
+    trim(strip, 20, 60)
+    at_once, _ = heard(parlando, scene, strip, tmp_path / "at_once.wav")
+    monkeypatch.setattr(parlando.audio, "LONG", 1)
+    steps = 0
+    for _ in parlando.audio.extract(scene, strip, tmp_path / "apart.wav"):
+        time.sleep(0.02)
+        steps += 1
+    assert steps > 5  # it was waited for without blocking
+    with wave.open(str(tmp_path / "apart.wav"), "rb") as file:
+        apart = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
+    assert np.abs(at_once).max() > 3000 and apart.shape == at_once.shape
+    # Seconds are found exactly, other places within a packet: the two may start some milliseconds apart.
+    lag = np.argmax(np.correlate(apart[:, 0].astype(float)[4000:40000], at_once[:, 0].astype(float)[5000:39000]))
+    assert abs(lag - 1000) < 0.03 * rate
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_damaged_compressed_sound(
+    parlando: SimpleNamespace, scene: Any, sound: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.ogg").write_bytes(b"OggS" + bytes(500))
+    told = ""
+    try:
+        for _ in parlando.audio._decode(tmp_path / "broken.ogg", "song", tmp_path / ".decoded.wav", 0, 1000):
+            time.sleep(0.02)
+    except parlando.problem.Problem as problem:
+        told = str(problem)
+    assert "“song” cannot be decoded" in told
+
+
 def test_animated_volume_is_mixed(parlando: SimpleNamespace, scene: Any, sound: Any, tmp_path: Path) -> None:
     strips = parlando.compat.strips(scene.sequence_editor)
     other = strips.new_sound("other", sound.sound.filepath, 2, 10)
