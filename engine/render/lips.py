@@ -26,7 +26,7 @@ MOUTH = range(48, 68)
 RIM = 0.045  # of the unit: how far beyond the inner lips' contour teeth and cavity may still be seen
 WEB = 0.08  # of the unit: openings this high are halved at the corners
 CORNERS = smoothstep(np.abs(np.linspace(-1.0, 1.0, 41)) * 2.0 - 1.0)[:, None]
-SEAM = np.array([0.85, 1.0, 1.0], np.float32)  # the line between lips is dark red
+SEAM = np.array([0.7, 0.95, 0.95], np.float32)  # the line between lips is a reddish dark
 
 
 class Interior(Protocol):
@@ -131,10 +131,10 @@ class Lips:
 
     def _seam(self, lips: Array, gap: float, heights: Array) -> Array:
         """The dark line where lips meet, for a portrait whose own lips are apart and so has no such line to move."""
-        strength = 0.62 * self.opened * float(1.0 - smoothstep(gap / (0.05 * self.unit)))
+        strength = 0.5 * self.opened * float(1.0 - smoothstep(gap / (0.05 * self.unit)))
         if strength == 0.0:
             return lips
-        width = max(0.8, 0.016 * self.unit)
+        width = max(0.7, 0.013 * self.unit)
         below = (heights[..., 0] + heights[..., 1]) / 2
         line = np.exp(-((below / width) ** 2)) * np.maximum(1.0 - heights[..., 2] / (2 * width), 0.0)
         return lips * (1.0 - (strength * line)[..., None] * SEAM)

@@ -37,7 +37,7 @@ Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 
 FAINT = 0.08  # of a matte: taken as none, and as much below 1 as all
-VERSION = 1  # goes up whenever the same landmarks give other pixels
+VERSION = 2  # goes up whenever the same landmarks give other pixels
 
 
 class Renderer:
