@@ -30,7 +30,7 @@ def picture(name: str) -> str:
     if shutil.which("xdotool"):
         subprocess.run(["xdotool", "mousemove", "1598", "898"], check=True)
     program = ["import"] if shutil.which("import") else ["magick", "import"]
-    small = ["-resize", "1280x", "-depth", "8", "+dither", "-colors", "256"]
+    small = ["-resize", "1280x", "-depth", "8"]
     subprocess.run([*program, "-window", "root", *small, f"{WORK}/{name}"], check=True)
     return name
 
