@@ -302,10 +302,10 @@ def find_teeth(rgb: NDArray[np.uint8], landmarks: Array, head: Head) -> Teeth | 
     color = np.median(picture[bright], axis=0)
     usual = tooth_color(*measure_light(rgb, landmarks))
     warmth = np.log(np.maximum(picture[..., 0], 2e-3) / np.maximum(picture[..., 1], 2e-3))
-    warm = float(np.log(color[0] / max(color[1], 2e-3)))
+    warm = float(np.log(max(color[0], 2e-3) / max(color[1], 2e-3)))
     # What is much darker than teeth would be here, or hardly differs from the lips, is lip, tongue or cavity.
     lip = lip_color(rgb, landmarks)
-    red, pale = np.log(lip[0] / max(lip[1], 2e-3)) - warm, (color @ LUMINANCE) / max(lip @ LUMINANCE, 2e-3)
+    red, pale = np.log(max(lip[0], 2e-3) / max(lip[1], 2e-3)) - warm, (color @ LUMINANCE) / max(lip @ LUMINANCE, 2e-3)
     if color @ LUMINANCE < 0.4 * (usual @ LUMINANCE) or red + np.log(pale) < 0.45:
         return None
     if warm > np.log(usual[0] / usual[1]) + 0.55:
