@@ -139,14 +139,23 @@ def find(scene: bpy.types.Scene, sound_id: str) -> Rig | None:
 
 
 def add(scene: bpy.types.Scene, take: Any, start: int, camera: bool = False) -> Rig:
-    """New landmarks of a take, keyed from frame `start` on. Those its sound strip has already are replaced."""
+    """Landmarks of a take, keyed from frame `start` on.
+
+    Those its sound strip has already are brought to the take and keep their edits; only when some of them were deleted
+    they are made anew.
+    """
     base = takes.by_name(scene, take.base) or take
     data = Data.load(takes.folder_of(base) / "landmarks.npz")
-    old = _collection(scene, take.sound_id)
-    if old is not None:
-        for item in list(old.all_objects):
-            bpy.data.objects.remove(item)
-        bpy.data.collections.remove(old)
+    try:
+        rig = find(scene, take.sound_id)
+    except Problem:
+        rig = None
+        _remove(scene, take.sound_id)
+    if rig is not None:
+        update(scene, take, start)
+        if camera and not any(item.get(ROLE) == "camera" for item in rig.collection.all_objects):
+            _add_camera(scene, rig.collection, rig.picture, data.size)
+        return rig
     collection = bpy.data.collections.new(f"Parlando {take.sound_name}")
     collection[OWNER], collection[BASE] = take.sound_id, base.name
     scene.collection.children.link(collection)
@@ -321,6 +330,15 @@ def _read_scene(scene: bpy.types.Scene, rig: Rig, start: int, count: int) -> np.
     finally:
         scene.frame_set(before[0], subframe=before[1])
     return points
+
+
+def _remove(scene: bpy.types.Scene, sound_id: str) -> None:
+    """Takes the collection of a sound strip's landmarks and all in it away."""
+    collection = _collection(scene, sound_id)
+    if collection is not None:
+        for item in list(collection.all_objects):
+            bpy.data.objects.remove(item)
+        bpy.data.collections.remove(collection)
 
 
 def _channels(item: bpy.types.Object) -> Any:
