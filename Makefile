@@ -47,4 +47,4 @@ python:
 	@[ -n "$(PYTHON)" ] || { echo "Parlando needs Python 3.11: sudo apt-get install -y python3.11" >&2; exit 1; }
 
 clean:
-	rm -rf .venv .venv-5.2 build dist demo/parlando.blend demo/preview.mp4 demo/take .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-5.2 build dist demo/parlando.blend demo/preview.mp4 demo/parlando_takes .mypy_cache .ruff_cache .pytest_cache
