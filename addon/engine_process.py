@@ -1,6 +1,6 @@
 """The engine's process as Blender holds it: started on first use, kept warm, restarted after a crash, never waited for.
 
-`EngineClient.submit` queues a request and `pump()`, called often from Blender's main thread, moves everything: it
+`EngineClient.submit` queues a request, `EngineClient.ask` asks for what the engine answers beside its jobs, and `pump()`, called often from Blender's main thread, moves everything: it
 starts the process, sends one request at a time, hands events to their request, and notices a process that died, is
 silent or talks nonsense. Nothing here blocks and nothing here knows Blender (no bpy), so tests drive it the same way.
 """
@@ -145,6 +145,7 @@ class EngineClient:
     hello_timeout: float = HELLO_TIMEOUT
     cancel_timeout: float = CANCEL_TIMEOUT
     requests: collections.deque[Request] = field(default_factory=collections.deque)
+    asked: list[Request] = field(default_factory=list)  # beside the jobs, see `ask`
     hello: Mapping[str, Any] | None = None  # of the running engine
     last_words: list[str] = field(default_factory=list)  # of an engine that died
     _process: _Process | None = None
@@ -163,7 +164,7 @@ class EngineClient:
     @property
     def busy(self) -> bool:
         """Whether `pump` has anything to wait for."""
-        return bool(self.requests) or (self._process is not None and not self._process.ready)
+        return bool(self.requests or self.asked) or (self._process is not None and not self._process.ready)
 
     @property
     def pid(self) -> int | None:
@@ -175,6 +176,13 @@ class EngineClient:
         self._numbers += 1
         request = Request(self._numbers, verb, params, listener)
         self.requests.append(request)
+        return request
+
+    def ask(self, verb: str, params: dict[str, Any], listener: Listener) -> Request:
+        """Asks for what does not wait behind jobs. It is asked once: an engine that dies at it answers with an error."""
+        self._numbers += 1
+        request = Request(self._numbers, verb, params, listener)
+        self.asked.append(request)
         return request
 
     def cancel(self, request: Request) -> None:
@@ -191,11 +199,12 @@ class EngineClient:
     def stop(self) -> None:
         """Ends the process. Requests are dropped without a word: Blender is closing or the extension goes."""
         self.requests.clear()
+        self.asked.clear()
         self._drop()
 
     def refresh(self) -> None:
         """Ends an idle process that was started in another way than it would be now (device or Python changed)."""
-        if self._process is None or self.requests:
+        if self._process is None or self.requests or self.asked:
             return
         try:
             wanted = self.launcher()
@@ -207,7 +216,7 @@ class EngineClient:
     def pump(self) -> bool:
         """Moves everything one step; whether anything happened. Never blocks."""
         happened = False
-        if self.requests and self._process is None:
+        if (self.requests or self.asked) and self._process is None:
             happened = True
             if not self._start():
                 return True
@@ -231,6 +240,10 @@ class EngineClient:
         if not process.ready and now - process.started > self.hello_timeout:
             self._give_up(f"The engine did not answer within {self.hello_timeout:.0f} s of its start")
             return True
+        for request in self.asked if process.ready else ():
+            if not request.sent:
+                request.sent = process.send(protocol.request(request.id, request.verb, **request.params))
+                happened = True
         if process.ready and self.requests:
             head = self.requests[0]
             if not head.sent:
@@ -282,7 +295,7 @@ class EngineClient:
             self.hello = event
             return
         number = event.get("id")
-        request = next((r for r in self.requests if r.id == number and r.sent), None)
+        request = next((r for r in (*self.requests, *self.asked) if r.id == number and r.sent), None)
         if request is None:
             if number is None and kind == "error" and isinstance(event.get("message"), str):
                 process.last_words.append(event["message"])
@@ -296,10 +309,12 @@ class EngineClient:
         request.ended = True
         if request in self.requests:
             self.requests.remove(request)
+        if request in self.asked:
+            self.asked.remove(request)
         request.listener(event)
 
     def _fail_all(self, message: str) -> None:
-        for request in list(self.requests):
+        for request in [*self.requests, *self.asked]:
             self._finish(request, {"event": "error", "kind": "engine", "message": message, "details": None})
 
     def _unsend(self) -> None:
@@ -328,6 +343,8 @@ class EngineClient:
         self._drop()
         code = process.popen.returncode
         how = f"was killed (signal {-code})" if code < 0 else f"ended with status {code}"
+        for request in list(self.asked):
+            self._finish(request, {"event": "error", "kind": "crash", "message": f"The engine {how}.{self._words()}"})
         if not self.requests:
             return
         head = self.requests[0]

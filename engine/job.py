@@ -2,12 +2,14 @@
 
     dub     audio → motion (engine.motion) → landmarks in the picture → frames (engine.render) → take
     render  landmarks → frames, sharing with an older take the frames whose landmarks did not change
+    frame   68 points → one picture, for somebody who is moving them
 
 Networks stay loaded in an `Engine` between jobs. Bad input is found before anything is written.
 """
 
 import hashlib
 import os
+import time
 import wave
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -39,11 +41,12 @@ from engine.preview import Preview
 from engine.progress import Progress, silent
 from engine.render.renderer import Renderer
 from engine.style.extract import from_landmarks
-from engine.take import Landmarks, Take, frame_hashes, read_frame, replacing, sha256, snap
+from engine.take import Landmarks, Take, encode_png, frame_hashes, read_frame, replacing, sha256, snap
 
 STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}  # rough shares of the time, for one overall bar
 HEARD_RATE = 24000  # Hz of audio.wav: 1/120 s, the shift of the features, is a whole number of samples
 _BLOCK = 10.0  # seconds of sound held at once
+LIVE_KEPT = 4  # renderers of `frame` that stay loaded
 
 # One thread for each network: these are small, threads inside them would wait for one another longer than they work as
 # soon as Blender renders beside us (540 frames of tracking: 18 s of work, over 600 s with two threads on a busy one).
@@ -90,6 +93,18 @@ class RenderRequest:
 
 
 @dataclass(frozen=True)
+class FrameRequest:
+    """What `frame` is asked."""
+
+    landmarks: list[list[float]]  # 68 × (x, y, z) px of the portrait
+    image: Path
+    out: Path  # a PNG
+    take: Path | None = None  # made from the same portrait: it knows the face
+    face: int = 0
+    side: int | None = None  # longer side of the picture made, where that shall be smaller than the portrait
+
+
+@dataclass(frozen=True)
 class Result:
     """What a job made."""
 
@@ -116,6 +131,7 @@ class Engine:
         self.device: torch.device = device.pick(device_name)
         self.threads = threads or os.cpu_count() or 1
         self._renderer: tuple[object, Renderer] | None = None
+        self._live: dict[object, tuple[Renderer, float]] = {}  # of `frame`, with the factor to their pixels
 
     @cached_property
     def motion(self) -> MotionGenerator:
@@ -214,6 +230,52 @@ class Engine:
                 sound = request.take / "audio.wav"
             return self._frames(take, picture, face, asked, request.take, sound if request.preview else None, progress)
 
+    def frame(self, request: FrameRequest) -> dict[str, Any]:
+        """One picture of the portrait at these landmarks, the same pixels `render` gives; smaller with `side`.
+
+        May run beside a job. Raises ParlandoError.
+        """
+        begun = time.perf_counter()
+        points = np.asarray(request.landmarks, np.float32)
+        if points.shape != (68, 3) or not np.isfinite(points).all():
+            raise InputError(f"The landmarks are of shape {points.shape}, 68 points of three numbers are needed.")
+        renderer, factor = self._live_renderer(request)
+        pixels = renderer.render(points * np.float32(factor) if factor != 1.0 else points)
+        texts = {"Software": f"Parlando {__version__}", "Description": "Synthetic picture made by Parlando"}
+        with replacing(request.out) as part:
+            part.write_bytes(encode_png(pixels, texts))
+        size = [pixels.shape[1], pixels.shape[0]]
+        return {"frame": str(request.out), "size": size, "seconds": round(time.perf_counter() - begun, 4)}
+
+    def _live_renderer(self, request: FrameRequest) -> tuple[Renderer, float]:
+        """The renderer of a frame's portrait and the factor from its pixels to the renderer's; some are kept."""
+        known_face = request.take / "landmarks.npz" if request.take is not None else None
+        try:
+            stamps = tuple(
+                (str(path), path.stat().st_mtime_ns) for path in (request.image, known_face) if path is not None
+            )
+        except OSError as problem:
+            raise InputError(f"{problem.filename} is not there any more: generate the take again.") from problem
+        key = (stamps, request.face, request.side)
+        if key in self._live:
+            self._live[key] = self._live.pop(key)  # the last used comes last
+            return self._live[key]
+        picture = image.load(request.image)
+        known = Landmarks.load(known_face) if known_face is not None else None
+        if known is not None and known.image_sha256 == picture.sha256 and known.source_mesh is not None:
+            face = find.face_of(known.source_mesh, 1.0)
+        else:
+            face = find.find(picture, request.face)
+        factor = min(1.0, request.side / max(picture.size)) if request.side else 1.0
+        if factor < 1.0:
+            made = Renderer(_smaller(picture, factor), find.face_of(face.mesh * np.float32(factor), 1.0), self.device)
+        else:
+            made = self._render_of(picture, face)
+        self._live[key] = made, factor
+        while len(self._live) > LIVE_KEPT:
+            del self._live[next(iter(self._live))]
+        return made, factor
+
     def _hear(self, path: Path, sound: Sound, take: Take, progress: Progress) -> Path:
         """audio.wav of the take: what the motion is made from. A WAV the add-on put there already is taken as it is."""
         heard = take.folder / "audio.wav"
@@ -234,9 +296,10 @@ class Engine:
     def _render_of(self, picture: Picture, face: Face) -> Renderer:
         """The renderer of this portrait, kept for the next job on the same one."""
         key = (picture.sha256, face.landmarks.tobytes())
-        if self._renderer is None or self._renderer[0] != key:
-            self._renderer = (key, Renderer(picture, face, self.device))
-        return self._renderer[1]
+        kept = self._renderer  # `frame` asks from another thread
+        if kept is None or kept[0] != key:
+            kept = self._renderer = (key, Renderer(picture, face, self.device))
+        return kept[1]
 
     def _frames(
         self,
@@ -334,6 +397,17 @@ def _check_amounts(request: DubRequest) -> None:
             raise InputError(f"{name} is {value:g}, it goes from {low:g} to {high:g}.")
     if request.frames is not None and request.frames < 1:
         raise InputError("The strip has no length: choose one that lasts at least a frame.")
+
+
+def _smaller(picture: Picture, factor: float) -> Picture:
+    """The picture scaled down."""
+    width, height = (max(1, round(n * factor)) for n in picture.size)
+
+    def shrink(pixels: np.ndarray) -> np.ndarray:
+        return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+    alpha = shrink(picture.alpha) if picture.alpha is not None else None
+    return Picture(shrink(picture.rgb), alpha, picture.path, f"{picture.sha256}/{width}x{height}")
 
 
 def _is_picture(path: Path) -> bool:

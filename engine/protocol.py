@@ -14,6 +14,11 @@ Blender → engine, one object a line:
 and for render
     {"landmarks": str, "image": str, "style": str|null, "take": str|null, "face": 0, "preview": bool, "out": str}
 
+`frame` renders one picture while somebody moves landmarks. It is no job: it does not wait behind one, and a newer
+request takes the place of one that still waits (that one is answered `cancelled`).
+    {"landmarks": [[x, y, z] × 68] in pixels, "image": str, "take": str|null, "face": 0, "side": 512|null, "out": str}
+(`side`: the longer side of the picture made, where it shall be smaller than the portrait; `out`: the PNG to write.)
+
 Engine → Blender, one object a line, each with "event":
     hello      {"protocol": 1, "engine": "0.1.0", "device": "cpu", "pid": 123}       once, when ready for jobs
     queued     {"id", "ahead": 1}
@@ -22,6 +27,7 @@ Engine → Blender, one object a line, each with "event":
     note       {"id", "message": "..."}      worth telling, not an error ("The sound is silent: the mouth stays still.")
     done       {"id", "result": {...}}
                dub/render: {"take": folder, "frames": T, "rendered": n, "reused": m, "size": [w, h]}
+               frame: {"frame": path, "size": [w, h], "seconds": 0.02}
     error      {"id", "kind": "input"|"missing_model"|"output"|"internal", "message": one sentence, "details": str|null}
     cancelled  {"id"}
 A line that is not such an object is answered with {"event": "error", "id": null, ...}. End of stdin ends the engine.
@@ -31,7 +37,7 @@ import json
 from typing import Any
 
 PROTOCOL_VERSION = 1
-VERBS = ("dub", "render", "landmarks", "style", "doctor", "cancel", "ping", "shutdown")
+VERBS = ("dub", "render", "landmarks", "style", "doctor", "frame", "cancel", "ping", "shutdown")
 EVENTS = ("hello", "queued", "started", "progress", "note", "done", "error", "cancelled")
 
 

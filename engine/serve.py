@@ -1,7 +1,8 @@
 """The process Blender talks to: requests as JSON lines on stdin, events as JSON lines on stdout (engine/protocol.py).
 
 Jobs run one at a time in order of arrival, on a thread of their own, so that a cancel is heard at once. stdout belongs
-to the protocol: whatever any library prints goes to stderr. The end of stdin ends the process.
+to the protocol: whatever any library prints goes to stderr. The end of stdin ends the process. Single frames for the
+live picture are answered on a thread of their own, beside the jobs.
 """
 
 import os
@@ -83,6 +84,34 @@ class _Job:
         self.wire.send("note", id=self.number, message=message)
 
 
+class _Frames:
+    """Single frames, the newest first: one that still waits when the next is asked for is not made any more."""
+
+    def __init__(self, engine: Any, wire: _Wire) -> None:
+        self.engine, self.wire = engine, wire
+        self.waiting: _Job | None = None
+        self.changed = threading.Condition()
+        threading.Thread(target=self._work, daemon=True, name="live").start()
+
+    def ask(self, job: _Job) -> None:
+        with self.changed:
+            older, self.waiting = self.waiting, job
+            self.changed.notify()
+        if older is not None:
+            self.wire.send("cancelled", id=older.number)
+
+    def _work(self) -> None:
+        while True:
+            with self.changed:
+                while self.waiting is None:
+                    self.changed.wait()
+                job, self.waiting = self.waiting, None
+            try:
+                self.wire.send("done", id=job.number, result=_run(self.engine, job))
+            except Exception as problem:
+                _tell(self.wire, job.number, problem)
+
+
 def serve(device_name: str) -> int:
     """Answers until stdin ends; the exit status."""
     wire = _Wire()
@@ -97,6 +126,7 @@ def serve(device_name: str) -> int:
     known: dict[int, _Job] = {}  # queued and running
     worker = threading.Thread(target=_work, args=(engine, jobs, known, wire), daemon=True)
     worker.start()
+    frames = _Frames(engine, wire)
     wire.send(
         "hello", protocol=protocol.PROTOCOL_VERSION, engine=__version__, device=str(engine.device), pid=os.getpid()
     )
@@ -119,6 +149,8 @@ def serve(device_name: str) -> int:
             if job is not None:
                 job.cancelled.set()
             wire.send("done", id=number, result={"found": job is not None})
+        elif verb == "frame":
+            frames.ask(_Job(number, verb, params, wire))
         else:
             job = known[number] = _Job(number, verb, params, wire)
             if len(known) > 1:
@@ -146,23 +178,28 @@ def _work(engine: Any, jobs: "queue.Queue[_Job | None]", known: dict[int, _Job],
             wire.send("cancelled", id=job.number)
         except Exception as problem:
             known.pop(job.number, None)
-            kind = next((name for cls, name in _KINDS.items() if isinstance(problem, cls)), "internal")
-            told = isinstance(problem, ParlandoError)
-            message = str(problem) if told else f"The engine failed ({type(problem).__name__}: {problem})."
-            details = None if told else traceback.format_exc()
-            if details:
-                print(details, file=sys.stderr, flush=True)
-            wire.send("error", id=job.number, kind=kind, message=message, details=details)
+            _tell(wire, job.number, problem)
+
+
+def _tell(wire: _Wire, number: int, problem: Exception) -> None:
+    """A failure as an event."""
+    kind = next((name for cls, name in _KINDS.items() if isinstance(problem, cls)), "internal")
+    told = isinstance(problem, ParlandoError)
+    message = str(problem) if told else f"The engine failed ({type(problem).__name__}: {problem})."
+    details = None if told else "".join(traceback.format_exception(problem))
+    if details:
+        print(details, file=sys.stderr, flush=True)
+    wire.send("error", id=number, kind=kind, message=message, details=details)
 
 
 def _run(engine: Any, job: _Job) -> dict[str, Any]:
     """One job's result, as JSON takes it."""
     from engine import doctor
-    from engine.job import DubRequest, RenderRequest, landmarks_of, style_of
+    from engine.job import DubRequest, FrameRequest, RenderRequest, landmarks_of, style_of
 
     params = dict(job.params)
     for name in ("audio", "image", "style", "out", "landmarks", "take", "source", "wheels"):
-        if params.get(name) is not None:
+        if params.get(name) is not None and (job.verb, name) != ("frame", "landmarks"):  # these come as numbers
             params[name] = Path(params[name])
     if params.get("fps") is not None:
         params["fps"] = Fraction(*params["fps"])
@@ -173,6 +210,8 @@ def _run(engine: Any, job: _Job) -> dict[str, Any]:
         if job.verb == "render":
             made = engine.render(RenderRequest(**params), job.progress, job.note)
             return dict(made.as_dict())
+        if job.verb == "frame":
+            return engine.frame(FrameRequest(**params))
         if job.verb == "landmarks":
             found = landmarks_of(params["source"], params.get("face", 0), job.progress)
             found.save(params["out"])

@@ -178,6 +178,38 @@ def test_a_cancel_that_is_heard(worker: Any, client: Any, ask: Any) -> None:
     assert events[-1]["event"] == "cancelled" and client.pid == pid  # the engine stays warm
 
 
+def test_what_is_asked_beside_the_jobs(worker: Any, client: Any, ask: Any) -> None:
+    """It does not wait for the job before it, and an engine that dies answers it with an error while the job goes on."""
+    worker(
+        "hello()\nfor m in lines:\n"
+        "    if m['verb'] == 'dub': send('started', id=m['id']); continue\n"
+        "    if m['params'].get('die') and not (HERE / 'died').exists():\n"
+        "        (HERE / 'died').touch(); os._exit(5)\n"
+        "    send('done', id=m['id'], result={})\n"
+    )
+    job = ask()
+    pump_until(client, lambda: bool(job))
+    first: list[dict[str, Any]] = []
+    client.ask("frame", {}, first.append)
+    pump_until(client, over(first))
+    assert first[-1]["event"] == "done" and not over(job)()
+    second: list[dict[str, Any]] = []
+    client.ask("frame", {"die": True}, second.append)
+    pump_until(client, over(second))
+    assert second[-1]["event"] == "error" and "status 5" in second[-1]["message"]
+    pump_until(client, lambda: [e["event"] for e in job] == ["started", "note", "started"])
+    assert client.busy and not client.asked
+
+
+def test_asked_of_an_engine_that_cannot_start(parlando: SimpleNamespace, tmp_path: Path) -> None:
+    process = parlando.engine_process
+    client = process.EngineClient(lambda: process.Launch(str(tmp_path / "nowhere"), tmp_path))
+    events: list[dict[str, Any]] = []
+    client.ask("frame", {}, events.append)
+    client.pump()
+    assert events[-1]["event"] == "error" and not client.busy
+
+
 def test_the_process_ends_with_its_client(worker: Any, client: Any, ask: Any) -> None:
     worker("hello()\ntime.sleep(600)\n")
     ask()

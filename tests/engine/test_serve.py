@@ -10,9 +10,13 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from engine import protocol
+from engine.face import find, image
+from engine.take import Landmarks, read_frame
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -116,6 +120,47 @@ def test_doctor_and_landmarks(served: Served, portrait: Path, tmp_path: Path) ->
     assert served.next("done")["result"]["device"]
     served.ask(31, "landmarks", source=str(portrait), out=str(tmp_path / "l.npz"))
     assert served.next("done")["result"]["frames"] == 1
+
+
+def test_a_frame_does_not_wait_for_a_job_and_is_the_very_one_of_the_take(
+    served: Served, words: Path, speech: Path, portrait: Path, tmp_path: Path
+) -> None:
+    take = tmp_path / "take"
+    served.ask(40, "dub", **dub(words, portrait, take))
+    served.next("done", id=40)
+    landmarks = Landmarks.load(take / "landmarks.npz")
+    asked = {"landmarks": landmarks.landmarks[9].tolist(), "image": str(portrait), "take": str(take)}
+    served.ask(41, "dub", **dub(speech, portrait, tmp_path / "long"))
+    served.next("progress", id=41)
+    served.ask(42, "frame", **asked, out=str(tmp_path / "live.png"))
+    served.ask(43, "frame", **asked, out=str(tmp_path / "small.png"), side=128)
+    answers = [served.next("done", "cancelled", "error") for _ in range(2)]
+    served.ask(44, "cancel", job=41)
+    assert {answer["id"] for answer in answers} == {42, 43}, "the long job ended first"
+    assert served.next("cancelled", "done", id=41)["event"] == "cancelled"
+    if not (tmp_path / "live.png").exists():  # 43 came before 42 was begun
+        served.ask(45, "frame", **asked, out=str(tmp_path / "live.png"))
+        assert served.next("done", "error", id=45)["result"]["size"] == list(landmarks.size)
+    assert (read_frame(tmp_path / "live.png") == read_frame(take / "frames" / "000010.png")).all()
+    small = read_frame(tmp_path / "small.png")
+    assert max(small.shape) == 128
+    shrunk = cv2.resize(read_frame(tmp_path / "live.png"), small.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(small.astype(float) - shrunk).mean() < 3
+
+
+def test_the_newest_frame_wins_and_bad_ones_are_told(served: Served, portrait: Path, tmp_path: Path) -> None:
+    points = find.find(image.load(portrait)).landmarks.tolist()
+    for number in range(50, 60):
+        served.ask(number, "frame", landmarks=points, image=str(portrait), out=str(tmp_path / f"{number}.png"))
+    ends = {(e := served.next("done", "cancelled", "error"))["id"]: e["event"] for _ in range(10)}
+    assert ends[59] == "done" and "cancelled" in ends.values() and "error" not in ends.values()
+    assert {n for n, event in ends.items() if event == "done"} == {int(p.stem) for p in tmp_path.glob("*.png")}
+    served.ask(60, "frame", landmarks=points[:67], image=str(portrait), out=str(tmp_path / "x.png"))
+    assert "68 points" in served.next("error", id=60)["message"]
+    served.ask(61, "frame", landmarks=points, image=str(tmp_path / "gone.png"), out=str(tmp_path / "x.png"))
+    assert "gone.png" in served.next("error", id=61)["message"]
+    served.ask(62, "ping")
+    assert served.next("done")["id"] == 62
 
 
 def test_the_engine_ends_with_blender(words: Path, speech: Path, portrait: Path, tmp_path: Path) -> None:
