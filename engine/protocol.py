@@ -13,6 +13,7 @@ Blender → engine, one object a line:
 (`fps` is a fraction [numerator, denominator]; `frames`, where given, overrides T = round(duration × fps).)
 and for render
     {"landmarks": str, "image": str, "style": str|null, "take": str|null, "face": 0, "preview": bool, "out": str}
+and for units (landmarks → weights of ARKit's face units) {"landmarks": str, "out": str}
 
 `frame` renders one picture while somebody moves landmarks. It is no job: it does not wait behind one, and a newer
 request takes the place of one that still waits (that one is answered `cancelled`).
@@ -27,6 +28,7 @@ Engine → Blender, one object a line, each with "event":
     note       {"id", "message": "..."}      worth telling, not an error ("The sound is silent: the mouth stays still.")
     done       {"id", "result": {...}}
                dub/render: {"take": folder, "frames": T, "rendered": n, "reused": m, "size": [w, h]}
+               units: {"units": file, "frames": T, "names": [...]}
                frame: {"frame": path, "size": [w, h], "seconds": 0.02}
     error      {"id", "kind": "input"|"missing_model"|"output"|"internal", "message": one sentence, "details": str|null}
     cancelled  {"id"}
@@ -37,7 +39,7 @@ import json
 from typing import Any
 
 PROTOCOL_VERSION = 1
-VERBS = ("dub", "render", "landmarks", "style", "doctor", "frame", "cancel", "ping", "shutdown")
+VERBS = ("dub", "render", "landmarks", "style", "units", "doctor", "frame", "cancel", "ping", "shutdown")
 EVENTS = ("hello", "queued", "started", "progress", "note", "done", "error", "cancelled")
 
 

@@ -196,6 +196,7 @@ def _run(engine: Any, job: _Job) -> dict[str, Any]:
     """One job's result, as JSON takes it."""
     from engine import doctor
     from engine.job import DubRequest, FrameRequest, RenderRequest, landmarks_of, style_of
+    from engine.motion.units import write_units
 
     params = dict(job.params)
     for name in ("audio", "image", "style", "out", "landmarks", "take", "source", "wheels"):
@@ -219,6 +220,8 @@ def _run(engine: Any, job: _Job) -> dict[str, Any]:
         if job.verb == "style":
             style_of(params["source"], params["name"], params["out"], job.progress)
             return {"style": str(params["out"]), "name": params["name"]}
+        if job.verb == "units":
+            return write_units(params["landmarks"], params["out"], job.progress)
         return doctor.examine(str(engine.device), params.get("fetch", False), params.get("wheels"), job.progress)
     except (TypeError, KeyError) as problem:
         if problem.__traceback__ is not None and problem.__traceback__.tb_next is None:
