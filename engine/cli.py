@@ -70,15 +70,15 @@ def parser() -> argparse.ArgumentParser:
     landmarks.add_argument("--face", type=int, default=0, help="which face, 0 is the largest")
     landmarks.add_argument("--out", type=Path, required=True, help="landmarks.npz")
 
-    evaluate = verb("evaluate", "Measures what was made against the truth, by the paper's metrics and our own.")
-    evaluate.add_argument("--generated", type=Path, required=True, help="a take, a video or landmarks.npz")
-    evaluate.add_argument("--truth", type=Path, required=True, help="the same of the real recording")
     units = verb("units", "Weights of ARKit's face units from landmarks, for shape keys of 3D heads.")
     units.add_argument(
         "--landmarks", type=Path, required=True, help="landmarks.npz of a take or of `parlando landmarks`"
     )
     units.add_argument("--out", type=Path, required=True, help="npz file: names, weights, head, fps")
 
+    evaluate = verb("evaluate", "Measures what was made against the truth, by the paper's metrics and our own.")
+    evaluate.add_argument("--generated", type=Path, required=True, help="a take, a video or landmarks.npz")
+    evaluate.add_argument("--truth", type=Path, required=True, help="the same of the real recording")
     evaluate.add_argument("--reference", type=Path, help="of the person whose style was asked for")
     evaluate.add_argument("--audio", type=Path, help="what was spoken; without it the truth's own sound")
     evaluate.add_argument("--words", help="what was said, for the alignment of phones; guessed without")
@@ -225,6 +225,13 @@ def _style(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     return _told(options, {"style": str(options.out), "name": name}, f"style {name!r} in {options.out}")
 
 
+def _units(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
+    from engine.motion.units import write_units
+
+    result = write_units(options.landmarks, options.out, bars)
+    return _told(options, result, f"{len(result['names'])} face units over {result['frames']} frames in {options.out}")
+
+
 def _evaluate(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     from engine.evaluation.evaluate import FIGURES, evaluate
 
@@ -234,13 +241,6 @@ def _evaluate(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
         for name, value in figures.items()
     ]
     return _told(options, dict(figures), "\n".join(lines))
-def _units(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
-    from engine.motion.units import write_units
-
-    result = write_units(options.landmarks, options.out, bars)
-    return _told(options, result, f"{len(result['names'])} face units over {result['frames']} frames in {options.out}")
-
-
 
 
 def _doctor(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
@@ -255,7 +255,7 @@ _VERBS = {
     "render": _render,
     "landmarks": _landmarks,
     "style": _style,
+    "units": _units,
     "evaluate": _evaluate,
     "doctor": _doctor,
 }
-    "units": _units,
