@@ -11,22 +11,24 @@ import bpy
 def register() -> None:
     """Registers every class and starts listening; no process is started before it is needed."""
     from .. import operators, ui_panels
-    from . import engine_process, jobs, preferences, properties
+    from . import engine_process, jobs, live, preferences, properties
 
     for cls in (preferences.ParlandoPreferences, *properties.CLASSES, *operators.CLASSES, *ui_panels.CLASSES):
         bpy.utils.register_class(cls)
     properties.register()
     jobs.register(engine_process.EngineClient(preferences.launch))
+    live.register()
     atexit.register(jobs.stop)
 
 
 def unregister() -> None:
     """The reverse; ends the engine."""
     from .. import operators, ui_panels
-    from . import jobs, preferences, properties, pump
+    from . import jobs, live, preferences, properties, pump
 
     atexit.unregister(jobs.stop)
     pump.unregister()
+    live.unregister()
     jobs.unregister()
     properties.unregister()
     for cls in reversed((preferences.ParlandoPreferences, *properties.CLASSES, *operators.CLASSES, *ui_panels.CLASSES)):

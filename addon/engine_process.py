@@ -1,8 +1,9 @@
 """The engine's process as Blender holds it: started on first use, kept warm, restarted after a crash, never waited for.
 
-`EngineClient.submit` queues a request, `EngineClient.ask` asks for what the engine answers beside its jobs, and `pump()`, called often from Blender's main thread, moves everything: it
-starts the process, sends one request at a time, hands events to their request, and notices a process that died, is
-silent or talks nonsense. Nothing here blocks and nothing here knows Blender (no bpy), so tests drive it the same way.
+`EngineClient.submit` queues a request, `EngineClient.ask` asks for what the engine answers beside its jobs, and
+`pump()`, called often from Blender's main thread, moves everything: it starts the process, sends one request at a time,
+hands events to their request, and notices a process that died, is silent or talks nonsense. Nothing here blocks and
+nothing here knows Blender (no bpy), so tests drive it the same way.
 """
 
 import collections
@@ -179,7 +180,7 @@ class EngineClient:
         return request
 
     def ask(self, verb: str, params: dict[str, Any], listener: Listener) -> Request:
-        """Asks for what does not wait behind jobs. It is asked once: an engine that dies at it answers with an error."""
+        """Asks for what does not wait behind jobs. It is asked once: if the engine dies, that is an error."""
         self._numbers += 1
         request = Request(self._numbers, verb, params, listener)
         self.asked.append(request)

@@ -442,14 +442,14 @@ def _add_picture(collection: bpy.types.Collection, take: Any, data: Data) -> bpy
     layer = mesh.uv_layers.new(name="UVMap")
     for loop, uv in zip(layer.data, ((0, 0), (1, 0), (1, 1), (0, 1)), strict=True):
         loop.uv = uv
-    mesh.materials.append(_material(name))
+    mesh.materials.append(material(name))
     plane = bpy.data.objects.new(name, mesh)
     plane[ROLE], plane[OWNER], plane["parlando_size"] = "picture", take.sound_id, list(data.size)
     collection.objects.link(plane)
     return plane
 
 
-def _material(name: str) -> bpy.types.Material:
+def material(name: str) -> bpy.types.Material:
     """The picture as it is, without light, transparent where it is."""
     material = bpy.data.materials.new(name)
     compat.use_nodes(material)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
-from . import jobs, strips
+from . import jobs, live, strips
 
 if TYPE_CHECKING:
     from bpy.types import Context
@@ -89,6 +89,13 @@ class ParlandoScene(bpy.types.PropertyGroup):
         max=2.0,
         subtype="FACTOR",
     )
+    live: bpy.props.BoolProperty(
+        name="Live Picture",
+        description="Render the current frame under the landmarks while they are moved. Nothing of it is kept: Render "
+        "Edits makes the take",
+        default=True,
+        update=live.switched,
+    )
     takes: bpy.props.CollectionProperty(name="Takes", description="What was made in this scene", type=ParlandoTake)
     take_index: bpy.props.IntProperty(name="Take", description="The take selected in the list")
 
@@ -119,6 +126,11 @@ class ParlandoStatus(bpy.types.PropertyGroup):
     )
     message: bpy.props.StringProperty(name="Message", description="The last result or error", get=_told("message"))
     engine: bpy.props.StringProperty(name="Engine", description="OFF, STARTING, READY or WORKING", get=_told("engine"))
+    live: bpy.props.StringProperty(
+        name="Live Picture",
+        description="Why there is no live picture; empty when all is well",
+        get=lambda self: live.message(),
+    )
     environment: bpy.props.StringProperty(
         name="Environment", description="IDLE, WORKING, DONE, FAILED or CANCELLED", get=_told("environment")
     )

@@ -4,7 +4,7 @@ import time
 
 import bpy
 
-from . import jobs
+from . import jobs, live
 
 INTERVAL = 0.1  # s between two steps of the timer
 REDRAW_INTERVAL = 0.25  # s between two redraws while something is in work
@@ -15,8 +15,9 @@ _stale = False
 
 
 def pump() -> bool:
-    """Moves jobs, engine and environment one step; whether anything changed."""
+    """Moves jobs, engine, environment and the live picture one step; whether anything changed."""
     happened = jobs.pump()
+    happened |= live.step()
     _redraw(happened)
     return happened
 

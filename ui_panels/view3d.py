@@ -2,7 +2,7 @@
 
 import bpy
 
-from ..addon import compat, strips, takes
+from ..addon import compat, live, strips, takes
 from ..operators import landmarks as verbs
 from . import parts
 
@@ -26,6 +26,9 @@ class PARLANDO_PT_landmarks(bpy.types.Panel):
             parts.text(layout, context, f"{take.note}.")
         layout.operator("parlando.add_landmarks", icon="EMPTY_AXIS")
         parts.reason(layout, context, verbs.why_no_take(scene))
+        layout.prop(scene.parlando, "live")
+        if scene.parlando.live:
+            parts.reason(layout, context, live.message())
         row = layout.row()
         row.scale_y = 1.4
         row.operator("parlando.render_edits", icon="RENDER_ANIMATION")

@@ -37,8 +37,8 @@ def parlando() -> Iterator[SimpleNamespace]:
     """The add-on's modules by name, once it is enabled."""
     _enable()
     names = (
-        "audio", "compat", "engine_process", "environment", "generate", "jobs", "landmarks", "portrait", "preferences",
-        "problem", "pump", "strips", "takes",
+        "audio", "compat", "engine_process", "environment", "generate", "jobs", "landmarks", "live", "portrait",
+        "preferences", "problem", "pump", "strips", "takes",
     )  # fmt: skip
     yield SimpleNamespace(**{name: importlib.import_module(f"{PACKAGE}.addon.{name}") for name in names})
     sys.modules[f"{PACKAGE}.addon.jobs"].stop()
@@ -60,6 +60,8 @@ def fresh_file(parlando: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.Mo
     parlando.jobs._state.messages.clear()
     parlando.jobs._state.last = parlando.jobs._state.creation = parlando.jobs._state.check = None
     parlando.jobs._state.checking = False
+    parlando.live._state = parlando.live._State()
+    parlando.live.in_background = False
 
 
 @pytest.fixture

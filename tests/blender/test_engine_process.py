@@ -179,7 +179,7 @@ def test_a_cancel_that_is_heard(worker: Any, client: Any, ask: Any) -> None:
 
 
 def test_what_is_asked_beside_the_jobs(worker: Any, client: Any, ask: Any) -> None:
-    """It does not wait for the job before it, and an engine that dies answers it with an error while the job goes on."""
+    """It does not wait for the job before it; when the engine dies it has failed, and the job goes on."""
     worker(
         "hello()\nfor m in lines:\n"
         "    if m['verb'] == 'dub': send('started', id=m['id']); continue\n"
