@@ -43,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
             "--out", type=Path, required=True, help="the take's folder; an interrupted take there resumes"
         )
         made.add_argument("--no-preview", action="store_true", help="do not make preview.mp4")
+        made.add_argument("--format", default="png", choices=("png", "png16", "exr"), help="of the frames; exr is half")
+        made.add_argument("--linear", action="store_true", help="with exr: scene-linear light instead of sRGB")
+        made.add_argument("--mattes", action="store_true", help="mattes of head, face and mouth too")
 
     dub = verb("dub", "Audio and a portrait become a take: landmarks and frames.")
     dub.add_argument("--audio", type=Path, required=True, help="any audio or video file")
@@ -178,6 +181,9 @@ def _dub(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
         options.blinks,
         options.face,
         not options.no_preview,
+        options.format,
+        options.linear,
+        options.mattes,
     )
     result = Engine(options.device).dub(request, bars, _say).as_dict()
     return _told(options, result, f"{result['frames']} frames in {result['take']}")
@@ -195,6 +201,9 @@ def _render(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
         options.audio,
         options.face,
         not options.no_preview,
+        options.format,
+        options.linear,
+        options.mattes,
     )
     result = Engine(options.device).render(request, bars, _say).as_dict()
     line = f"{result['rendered']} frames rendered, {result['reused']} unchanged, in {result['take']}"

@@ -35,11 +35,12 @@ from engine.face.canonical import to_canonical
 from engine.face.find import Face
 from engine.face.image import Picture
 from engine.face.track import track
+from engine.formats import Format, to_8_bit
 from engine.motion.generate import MotionGenerator
 from engine.motion.place import place
 from engine.preview import Preview
 from engine.progress import Progress, silent
-from engine.render.renderer import Renderer
+from engine.render.renderer import MATTES, Renderer
 from engine.style.extract import from_landmarks
 from engine.take import Landmarks, Take, encode_png, frame_hashes, read_frame, replacing, sha256, snap
 
@@ -76,6 +77,9 @@ class DubRequest:
     blinks: float = 1.0
     face: int = 0  # 0 is the largest
     preview: bool = True
+    format: str = "png"  # of the frames: png, png16, exr
+    linear: bool = False  # light instead of sRGB, in exr
+    mattes: bool = False  # of head, face and mouth too
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,9 @@ class RenderRequest:
     audio: Path | None = None  # for the preview; without it the older take's sound
     face: int = 0
     preview: bool = True
+    format: str = "png"
+    linear: bool = False
+    mattes: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,7 @@ class Engine:
     def dub(self, request: DubRequest, progress: Progress = silent, note: Note = unheard) -> Result:
         """Audio and a portrait to a take. Raises ParlandoError, Cancelled."""
         _check_amounts(request)
+        format = Format.named(request.format, request.linear)
         sound = open_audio(request.audio)
         total = request.frames if request.frames is not None else frame_count(sound.duration, request.fps)
         if total < 1:
@@ -164,8 +172,9 @@ class Engine:
             "blinks": request.blinks,
             "face": request.face,
             "motion": self.motion.fingerprint,
+            **_output(request),
         }
-        with _taking(Take.open(request.out, _plain(request), identity)) as take:
+        with _taking(Take.open(request.out, _plain(request), identity, format)) as take:
             heard = self._hear(request.audio, sound, take, progress)
             file = take.folder / "landmarks.npz"
             if file.exists():  # resumed
@@ -194,6 +203,7 @@ class Engine:
 
     def render(self, request: RenderRequest, progress: Progress = silent, note: Note = unheard) -> Result:
         """Landmarks to a take of frames. Raises ParlandoError, Cancelled."""
+        format = Format.named(request.format, request.linear)
         asked = Landmarks.load(request.landmarks)
         picture = image.load(request.image)
         if request.style is not None:
@@ -222,8 +232,9 @@ class Engine:
             "fps": str(asked.fps),
             "image": picture.sha256,
             "style": sha256(request.style) if request.style else None,
+            **_output(request),
         }
-        with _taking(Take.open(request.out, _plain(request), identity)) as take:
+        with _taking(Take.open(request.out, _plain(request), identity, format)) as take:
             asked.save(take.folder / "landmarks.npz")
             sound = request.audio
             if sound is None and request.take is not None and (request.take / "audio.wav").exists():
@@ -293,12 +304,13 @@ class Engine:
                 progress("sound", min(int(done), int(sound.duration)), max(1, int(sound.duration)))
         return heard
 
-    def _render_of(self, picture: Picture, face: Face) -> Renderer:
-        """The renderer of this portrait, kept for the next job on the same one."""
-        key = (picture.sha256, face.landmarks.tobytes())
+    def _render_of(self, picture: Picture, face: Face, exact: bool = False) -> Renderer:
+        """The renderer of this portrait, kept for the next job on the same one. `exact`: of more than 8 bits."""
+        key = (picture.sha256, face.landmarks.tobytes(), exact)
         kept = self._renderer  # `frame` asks from another thread
         if kept is None or kept[0] != key:
-            kept = self._renderer = (key, Renderer(picture, face, self.device))
+            self._renderer = None  # a large portrait's takes much memory
+            kept = self._renderer = (key, Renderer(picture, face, self.device, exact))
         return kept[1]
 
     def _frames(
@@ -312,24 +324,30 @@ class Engine:
         progress: Progress,
     ) -> Result:
         """Makes the frames that are not there yet, in order, on all cores, and the preview with sound where wanted."""
-        renderer = self._render_of(picture, face)
-        hashes = frame_hashes(renderer.fingerprint, made.landmarks)
+        renderer = self._render_of(picture, face, take.format.deep)
+        hashes = frame_hashes(renderer.fingerprint + take.format.mark, made.landmarks)
         total = len(hashes)
         take.save(
             frame_hashes=hashes, frames=total, fps=str(made.fps), size=list(made.size), renderer=renderer.fingerprint
         )
-        older = Take(old, {}) if old is not None else None
+        older = Take(old, {}, format=take.format) if old is not None else None
+        mattes = MATTES if take.data["request"].get("mattes") else ()
         want_preview = sound is not None and not (take.folder / "preview.mp4").exists()
         rendered = 0
 
         def make(index: int) -> tuple[bool, np.ndarray | None]:
             """(whether it was rendered now, the frame where the preview wants it) of one frame."""
             path = take.frame_path(index)
+            if not take.has_mattes(mattes, index, hashes[index]):
+                if older is not None and older.has_mattes(mattes, index, hashes[index]):
+                    take.adopt_mattes(mattes, index, older)
+                else:
+                    take.write_mattes(index, renderer.mattes(made.landmarks[index]), hashes[index])
             if not take.has_frame(index, hashes[index]):
                 if older is None or not older.has_frame(index, hashes[index]):
                     frame = renderer.render(made.landmarks[index])
                     take.write_frame(index, frame, hashes[index])
-                    return True, frame if want_preview else None
+                    return True, to_8_bit(frame) if want_preview else None
                 take.adopt_frame(index, older.frame_path(index))
             return False, read_frame(path) if want_preview else None
 
@@ -410,9 +428,15 @@ def _smaller(picture: Picture, factor: float) -> Picture:
     return Picture(shrink(picture.rgb), alpha, picture.path, f"{picture.sha256}/{width}x{height}")
 
 
+def _output(request: DubRequest | RenderRequest) -> dict[str, Any]:
+    """What of the request decides the files' format, where it is not the usual one."""
+    asked = {"format": request.format, "linear": request.linear, "mattes": request.mattes}
+    return asked if asked != {"format": "png", "linear": False, "mattes": False} else {}
+
+
 def _is_picture(path: Path) -> bool:
     """By its name: what it holds is checked when it is loaded."""
-    return Image.registered_extensions().get(path.suffix.lower()) in Image.OPEN
+    return path.suffix.lower() == ".exr" or Image.registered_extensions().get(path.suffix.lower()) in Image.OPEN
 
 
 def _plain(request: DubRequest | RenderRequest) -> dict[str, Any]:

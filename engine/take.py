@@ -3,7 +3,8 @@
     take.json       what was asked, versions, hashes of weights, one hash per frame
     audio.wav       what was heard
     landmarks.npz   landmarks (T, 68, 3), pose (T, 6), fps, size, the portrait's own source_landmarks and source_mesh
-    frames/         000001.png …, each carrying its own hash
+    frames/         000001.png …, or .exr, each carrying its own hash
+    mattes/         where asked for: head/000001.png …, face/…, mouth/…, of the frames' own format
     preview.mp4     optional
 
 Every file is written under another name and renamed, so it is whole or absent. A frame knows its hash (a PNG text), so
@@ -20,7 +21,7 @@ import shutil
 import struct
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +32,7 @@ import numpy as np
 
 from engine import __version__
 from engine.errors import InputError, OutputError
+from engine.formats import HASH, Format, exr_header, read_exr, to_8_bit, write_exr
 
 FORMAT = 1
 SNAP = 0.02  # px: a frame none of whose landmarks moved further than this is the same frame
@@ -103,9 +105,10 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def encode_png(image: np.ndarray, texts: Mapping[str, str], compression: int = 1) -> bytes:
-    """RGB or RGBA uint8 (H, W, C) as PNG bytes that carry `texts` (Latin-1), the frame's hash among them."""
-    order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
-    done, buffer = cv2.imencode(".png", cv2.cvtColor(image, order), [cv2.IMWRITE_PNG_COMPRESSION, compression])
+    """RGB, RGBA (H, W, C) or grey (H, W), uint8 or uint16, as PNG bytes that carry `texts` (Latin-1), the hash too."""
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
+    done, buffer = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, compression])
     if not done:
         raise OutputError(f"A frame of {image.shape[1]} × {image.shape[0]} pixels could not be encoded as PNG.")
     data = buffer.tobytes()
@@ -130,11 +133,21 @@ def png_hash(path: Path) -> str | None:
     return head[start : start + 24].decode("latin-1")
 
 
+def hash_of(path: Path) -> str | None:
+    """The hash a whole frame or matte of ours carries, PNG or EXR; None when absent, cut short, or not ours."""
+    return png_hash(path) if path.suffix == ".png" else (exr_header(path) or {}).get(HASH)
+
+
 def read_frame(path: Path) -> np.ndarray:
-    """A frame as RGB or RGBA uint8 (H, W, C)."""
+    """A frame as RGB or RGBA uint8 (H, W, C), whatever its format."""
+    if path.suffix == ".exr":
+        colours, alpha = read_exr(path)
+        return to_8_bit(255 * (colours if alpha is None else np.dstack([colours, alpha])))
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise InputError(f"{path} is not a picture any more: delete it and generate again.")
+    if image.dtype == np.uint16:
+        image = to_8_bit(image / 257)
     return np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB))
 
 
@@ -219,15 +232,18 @@ def parse_fps(text: str) -> Fraction:
 class Take:
     """One take folder. Made by `open`, which creates it or finds it again to resume."""
 
-    def __init__(self, folder: Path, data: dict[str, Any], created: bool = False) -> None:
+    def __init__(self, folder: Path, data: dict[str, Any], created: bool = False, format: Format | None = None) -> None:
         self.folder = folder
         self.data = data
+        self.format = format or Format()  # of frames and mattes
         self.created = created  # the folder itself, by this run
         self.fresh = False  # begun by this run, not resumed
         self.made: list[str] = []  # further files of this run, for `discard`
 
     @classmethod
-    def open(cls, folder: Path, request: Mapping[str, Any], identity: Mapping[str, Any]) -> "Take":
+    def open(
+        cls, folder: Path, request: Mapping[str, Any], identity: Mapping[str, Any], format: Format | None = None
+    ) -> "Take":
         """The take in `folder` of exactly this `identity` (what decides the result), to resume; else a new one there.
 
         Raises OutputError when the folder holds another take or cannot be written.
@@ -243,7 +259,7 @@ class Take:
                 raise OutputError(
                     f"{folder} already holds another take: choose another folder, takes are never overwritten."
                 )
-            return cls(folder, data)
+            return cls(folder, data, format=format)
         frames = folder / "frames"
         created = not folder.exists()
         with writing(folder):
@@ -252,7 +268,7 @@ class Take:
                     f"{folder} already holds other frames or landmarks: choose another folder for the take."
                 )
             frames.mkdir(parents=True, exist_ok=True)
-        take = cls(folder, {}, created)
+        take = cls(folder, {}, created, format)
         take.fresh = True
         try:
             take.save(
@@ -283,27 +299,64 @@ class Take:
 
     def frame_path(self, index: int) -> Path:
         """Where frame `index` (from 0) lies: frames/000001.png is the first."""
-        return self.folder / "frames" / f"{index + 1:06d}.png"
+        return self.folder / "frames" / f"{index + 1:06d}{self.format.suffix}"
+
+    def matte_path(self, name: str, index: int) -> Path:
+        """Where the matte `name` of frame `index` lies: mattes/head/000001.png is the first."""
+        return self.folder / "mattes" / name / f"{index + 1:06d}{self.format.suffix}"
 
     def has_frame(self, index: int, hash: str) -> bool:
         """Whether frame `index` is there, whole, and the one meant."""
-        return png_hash(self.frame_path(index)) == hash
+        return hash_of(self.frame_path(index)) == hash
+
+    def has_mattes(self, names: Iterable[str], index: int, hash: str) -> bool:
+        """Whether all these mattes of frame `index` are there, whole, and the ones meant."""
+        return all(hash_of(self.matte_path(name, index)) == hash for name in names)
 
     def write_frame(self, index: int, image: np.ndarray, hash: str) -> None:
-        """Writes one frame (H, W, 3 or 4) uint8 beside and renames it. Raises OutputError."""
+        """Writes one frame (H, W, 3 or 4), uint8 or float32 where 255 is white. Raises OutputError."""
+        self._write(self.frame_path(index), image, hash)
+
+    def write_mattes(self, index: int, mattes: Mapping[str, np.ndarray], hash: str) -> None:
+        """Writes the mattes (H, W) of one frame, uint8 or float32 where 255 is all. Raises OutputError."""
+        for name, matte in mattes.items():
+            path = self.matte_path(name, index)
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._write(path, matte, hash)
+
+    def _write(self, path: Path, image: np.ndarray, hash: str) -> None:
+        """Writes beside and renames."""
         texts = {
             "Parlando frame": hash,
             "Software": f"Parlando {__version__}",
             "Description": "Synthetic picture made by Parlando",
             "Parlando take": self.id,
         }
-        data = encode_png(image, texts)
-        with replacing(self.frame_path(index)) as part:
+        pixels = self.format.pixels(image)
+        if self.format.name == "exr":
+            texts = {HASH: hash, **{key: value for key, value in texts.items() if key != "Parlando frame"}}
+            with replacing(path) as part:
+                write_exr(part, pixels, texts, self.format.linear)
+            return
+        data = encode_png(pixels, texts)
+        with replacing(path) as part:
             part.write_bytes(data)
 
     def adopt_frame(self, index: int, path: Path) -> None:
         """Shares a frame file of another take: a hard link, a copy where there are none. Raises OutputError."""
-        target = self.frame_path(index)
+        self._adopt(self.frame_path(index), path)
+
+    def adopt_mattes(self, names: Iterable[str], index: int, other: "Take") -> None:
+        """Shares the mattes of another take's frame. Raises OutputError."""
+        for name in names:
+            target = self.matte_path(name, index)
+            with writing(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+            self._adopt(target, other.matte_path(name, index))
+
+    @staticmethod
+    def _adopt(target: Path, path: Path) -> None:
         with replacing(target) as part:
             part.unlink(missing_ok=True)
             try:
@@ -314,11 +367,12 @@ class Take:
     def discard(self) -> None:
         """After a failure: removes what this run began, unless a frame is finished. What was there before stays."""
         frames = self.folder / "frames"
-        if not self.fresh or any(png_hash(path) for path in frames.glob("*.png")):
+        if not self.fresh or any(hash_of(path) for path in frames.glob(f"*{self.format.suffix}")):
             return
         if self.created:
             shutil.rmtree(self.folder, ignore_errors=True)
             return
         shutil.rmtree(frames, ignore_errors=True)
+        shutil.rmtree(self.folder / "mattes", ignore_errors=True)
         for name in ("take.json", "landmarks.npz", *self.made):
             (self.folder / name).unlink(missing_ok=True)

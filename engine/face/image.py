@@ -1,7 +1,7 @@
 """Loads any still picture an animator may give: photo, render, scan or painting, as 8-bit sRGB.
 
 EXIF orientation and embedded colour profiles are applied, alpha is kept apart, animated files give their first frame.
-Does not look for faces, resize, or read video and EXR.
+`deep` gives what a 16-bit or EXR file holds beyond that. Does not look for faces, resize, or read video.
 """
 
 import hashlib
@@ -15,9 +15,10 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from engine.errors import InputError
+from engine.formats import MAGIC, read_exr, to_8_bit
 
 MOST_PIXELS = 100_000_000
-READABLE = "a PNG, JPEG, TIFF, WebP or BMP"
+READABLE = "a PNG, JPEG, TIFF, WebP, BMP or EXR"
 
 ORIENTATION_TAG = 0x0112
 ORIENTATIONS = {
@@ -54,6 +55,10 @@ def load(path: str | Path) -> Picture:
     """The picture in a file. InputError when there is none, or none that can be read whole."""
     path = Path(path)
     content = _read(path)
+    if content.startswith(MAGIC):
+        colours, alpha = _read_exr(path)
+        alpha = None if alpha is None else to_8_bit(255 * alpha)
+        return Picture(to_8_bit(255 * colours), alpha, path, hashlib.sha256(content).hexdigest())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -75,6 +80,51 @@ def load(path: str | Path) -> Picture:
         raise _damaged(path) from problem
     rgb, alpha = _to_srgb(path, image)
     return Picture(rgb, alpha, path, hashlib.sha256(content).hexdigest())
+
+
+def deep(picture: Picture) -> tuple[np.ndarray, np.ndarray | None]:
+    """Colours (H, W, 3) and alpha (H, W) or None with all bits of the file: float32, 255 is white, EXR goes beyond.
+
+    The same pixels as the picture's own, in sRGB too; those themselves where the file has no more than 8 bits, or has
+    a colour profile other than sRGB, which is applied in 8 bits only. InputError when the file changed meanwhile.
+    """
+    content = _read(picture.path)
+    if hashlib.sha256(content).hexdigest() != picture.sha256:
+        raise InputError(f"The picture {picture.path} was changed while it was worked on: start again.")
+    if content.startswith(MAGIC):
+        colours, alpha = _read_exr(picture.path)
+        return 255 * colours, None if alpha is None else 255 * alpha
+    rgb, alpha = picture.rgb.astype(np.float32), picture.alpha
+    alpha = None if alpha is None else alpha.astype(np.float32)
+    exact = _16_bit(content)
+    if exact is None:
+        return rgb, alpha
+    finer = exact[..., :3] if exact.ndim == 3 else np.repeat(exact[..., None], 3, axis=2)
+    if finer.shape == rgb.shape and np.abs(finer - rgb).max() < 1.0:  # else Pillow turned it or applied a profile
+        rgb = np.ascontiguousarray(finer)
+        if alpha is not None and exact.ndim == 3 and exact.shape[2] == 4:
+            alpha = np.ascontiguousarray(exact[..., 3])
+    return rgb, alpha
+
+
+def _read_exr(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    colours, alpha = read_exr(path)
+    if colours.shape[0] * colours.shape[1] > MOST_PIXELS:
+        raise _too_large(path, f"{colours.shape[1]} × {colours.shape[0]} pixels")
+    return colours, alpha
+
+
+def _16_bit(content: bytes) -> np.ndarray | None:
+    """The pixels (H, W[, C]) of a 16-bit file as floats where 255 is white, RGB(A); None for other files."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        return None
+    if pixels is None or pixels.dtype != np.uint16:
+        return None
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+    return pixels.astype(np.float32) / 257
 
 
 def _read(path: Path) -> bytes:

@@ -15,10 +15,9 @@ from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
 from engine.render.patch import PATCH_PIXELS, Box, Slit, around, blend, covered, curve, flaps, mix, outside, upper_share
 from engine.render.pose import Pose
-from engine.render.texture import Texture
+from engine.render.texture import Pixels, Texture
 
 Array = NDArray[np.floating]
-Bytes = NDArray[np.uint8]
 
 STRAY = 0.05  # of the unit: how far outside its contour a mesh may leave some of the eye
 RIM = 0.025  # of the unit: how far below the mesh's lower contour the eye still shows
@@ -62,7 +61,7 @@ def along(contour: Array, points: Array) -> Array:
 class Eye:
     """One eye of one portrait. `draw` puts it into a warped frame."""
 
-    def __init__(self, rgb: Bytes, landmarks: Array, mesh: Array, flow: Flow, side: Side) -> None:
+    def __init__(self, rgb: Pixels, landmarks: Array, mesh: Array, flow: Flow, side: Side) -> None:
         self.side = side
         self.unit = unit = flow.shape.frame.unit
         own = Slit.between(mesh[side.upper, :2], mesh[side.lower, :2])
@@ -106,7 +105,7 @@ class Eye:
         upper[[0, -1]] = lower[[0, -1]] = middle[[0, -1]]
         return upper, lower
 
-    def _prepare(self, rgb: Bytes) -> None:
+    def _prepare(self, rgb: Pixels) -> None:
         """Three textures: the upper lid, the lower lid, the eyeball, each continued where the others are."""
         x0, y0, x1, y1 = self.source_box
         self.corner = np.array([x0, y0], np.float32)
@@ -122,7 +121,7 @@ class Eye:
         self.ball = Texture(extend(own, away < -0.5, soft), PATCH_PIXELS)
         self.texture = Texture(own, PATCH_PIXELS)
 
-    def _lower_lid(self, own: Bytes, side: NDArray[np.bool_], away: Array) -> Bytes:
+    def _lower_lid(self, own: Pixels, side: NDArray[np.bool_], away: Array) -> Pixels:
         """The lower lid: its `side` of the picture, continued over the eye. `away`: px outside the eye.
 
         Pixels close to the eye that are brighter than the skin near by are white of the eye that the mesh left out.
@@ -151,7 +150,7 @@ class Eye:
         lifted = lower - self.rim * np.maximum(1 - ratio, 0)[:, None] * below
         return upper + np.outer(gap - ratio * np.maximum(full, 0), below) + lifted - lower, lifted, ratio
 
-    def draw(self, frame: Bytes, coefficients: Array, pose: Pose, limits: Box) -> None:
+    def draw(self, frame: Pixels, coefficients: Array, pose: Pose, limits: Box) -> None:
         """Draw into `frame` (h, w, 3), the target's `limits`."""
         upper, lower, _ = self.contours(coefficients, pose)
         here = self.upper + self.bases[0] @ coefficients, self.lower + self.bases[1] @ coefficients

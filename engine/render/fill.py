@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.render.texture import Pixels
+
 Array = NDArray[np.floating]
-Bytes = NDArray[np.uint8]
 
 
 def pull_push(picture: Array, known: Array) -> Array:
@@ -37,14 +38,14 @@ def pull_push(picture: Array, known: Array) -> Array:
     return whole.astype(np.float32)
 
 
-def extend(picture: Bytes, known: NDArray[np.bool_], blur: float) -> Bytes:
+def extend(picture: Pixels, known: NDArray[np.bool_], blur: float) -> Pixels:
     """Continue `picture` (H, W, 3) where not `known` (H, W) with the nearest known pixel, softened by `blur` px."""
     if not known.any():
         return picture
     _, labels = cv2.distanceTransformWithLabels(
         (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    nearest = np.zeros((labels.max() + 1, 3), np.uint8)
+    nearest = np.zeros((labels.max() + 1, 3), picture.dtype)
     nearest[labels[known]] = picture[known]
     whole = nearest[labels]
     soft = cv2.GaussianBlur(whole, (0, 0), max(0.4, blur))

@@ -14,10 +14,9 @@ from engine.render.field import Grid, invert, upsample
 from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
 from engine.render.patch import PATCH_PIXELS, Box, Slit, around, blend, covered, curve, flaps, mix, outside, upper_share
-from engine.render.texture import Texture
+from engine.render.texture import Pixels, Texture
 
 Array = NDArray[np.floating]
-Bytes = NDArray[np.uint8]
 
 UPPER_EDGE = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]  # mesh points of the inner lips, corner to corner
 LOWER_EDGE = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
@@ -40,7 +39,7 @@ class Interior(Protocol):
 class Lips:
     """One portrait's lips. `draw` puts them into a warped frame."""
 
-    def __init__(self, rgb: Bytes, landmarks: Array, mesh: Array, flow: Flow, interior: Interior) -> None:
+    def __init__(self, rgb: Pixels, landmarks: Array, mesh: Array, flow: Flow, interior: Interior) -> None:
         self.interior = interior
         self.landmarks = landmarks
         self.flow = flow
@@ -56,7 +55,7 @@ class Lips:
         self.opened = float(smoothstep((self.gap / unit - 0.015) / 0.03))
         self._prepare(rgb, source)
 
-    def _prepare(self, rgb: Bytes, box: Box) -> None:
+    def _prepare(self, rgb: Pixels, box: Box) -> None:
         """The two lips' textures: each keeps its own side of the picture and is continued over the other's."""
         x0, y0, x1, y1 = box
         self.corner = np.array([x0, y0], np.float32)
@@ -70,7 +69,7 @@ class Lips:
         self.lower = Texture(self._flap(own, ~above | ~between, away, box), PATCH_PIXELS)
         self.texture = Texture(own, PATCH_PIXELS)
 
-    def _flap(self, own: Bytes, side: NDArray[np.bool_], away: Array, box: Box) -> Bytes:
+    def _flap(self, own: Pixels, side: NDArray[np.bool_], away: Array, box: Box) -> Pixels:
         """One lip: its `side` of the picture, continued. `away`: units outside the inner lips.
 
         Where the lips are apart, pixels close to them that are darker or brighter than the lips and than the skin near
@@ -101,7 +100,7 @@ class Lips:
         narrower = (lower - upper) * web / np.maximum(gap + web, 1e-6) / 2
         return Slit.between(upper + narrower, lower - narrower)
 
-    def draw(self, frame: Bytes, landmarks: Array, coefficients: Array, limits: Box) -> None:
+    def draw(self, frame: Pixels, landmarks: Array, coefficients: Array, limits: Box) -> None:
         """Draw into `frame` (h, w, 3), the target's `limits`; `landmarks` (68, 3) px of the target."""
         change = float(np.linalg.norm(coefficients[4:][list(MOUTH)], axis=1).max()) / self.unit
         parted = float(smoothstep(change / 0.02))

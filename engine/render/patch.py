@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.render.fill import smoothstep
-from engine.render.texture import Texture
+from engine.render.texture import Pixels, Texture
 
 Array = NDArray[np.floating]
-Bytes = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
 PATCH_PIXELS = 200_000  # see `Texture`: a frame has nine of these
@@ -126,9 +125,9 @@ def flaps(upper: Texture, lower: Texture, above: Array, under: Array, share: Arr
     return whole
 
 
-def blend(frame: Bytes, patch: Array, box: Box, limits: Box, rim: int) -> None:
+def blend(frame: Pixels, patch: Array, box: Box, limits: Box, rim: int) -> None:
     """Lay `patch` (h, w, 3), 0 … 255, over `box` of `frame`, which shows `limits`; soft along its `rim` px."""
     x0, y0, x1, y1 = (box[i] - limits[i % 2] for i in range(4))
     view = frame[y0:y1, x0:x1]
     mixed = mix(view.astype(np.float32), patch, feather(x1 - x0, y1 - y0, rim))
-    view[:] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    view[:] = mixed if view.dtype != np.uint8 else np.clip(np.rint(mixed), 0, 255).astype(np.uint8)

@@ -2,14 +2,15 @@
 
 A frame is a pure function of its 68 landmarks. The head is warped along a dense field, at the picture's own
 resolution, over a plate of what is behind it; eyes and lips are drawn over that as flaps (`eyes.py`, `lips.py`).
-Everything outside the head's surroundings is the source, bit by bit. How anything moves is decided in
-`engine/motion`.
+Everything outside the head's surroundings is the source, bit by bit. Mattes of head, face and mouth come from the
+same field. How anything moves is decided in `engine/motion`.
 """
 
 import hashlib
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,34 +19,42 @@ from numpy.typing import NDArray
 
 from engine.errors import InputError
 from engine.face.find import Face
-from engine.face.image import Picture
+from engine.face.image import Picture, deep
 from engine.face.person import person_matte
 from engine.models import MODELS
 from engine.render.eyes import SIDES, Eye
 from engine.render.field import Grid, invert, upsample
-from engine.render.fill import extend
+from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
-from engine.render.head import Shape
+from engine.render.head import OVAL, Shape
 from engine.render.lips import Lips
 from engine.render.mouth import MouthInterior
-from engine.render.patch import upper_share
+from engine.render.patch import around, covered, curve, outside, upper_share
 from engine.render.pose import checked, fit, residual
 from engine.render.split import Split
-from engine.render.texture import Texture
+from engine.render.texture import Pixels, Texture
 
 Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 
 FAINT = 0.08  # of a matte: taken as none, and as much below 1 as all
+FACE_EDGE = 0.03  # of the unit: half the width of the face matte's soft edge
+MATTES = ("head", "face", "mouth")
 VERSION = 2  # goes up whenever the same landmarks give other pixels
 
 
 class Renderer:
-    """One portrait, ready to be rendered at any landmarks."""
+    """One portrait, ready to be rendered at any landmarks.
 
-    def __init__(self, picture: Picture, face: Face, device: torch.device) -> None:
-        self.rgb = np.ascontiguousarray(picture.rgb)
-        self.alpha = picture.alpha
+    Frames have 8 bits; `exact` ones all the source has, and what is between: float32, 255 is white.
+    """
+
+    def __init__(self, picture: Picture, face: Face, device: torch.device, exact: bool = False) -> None:
+        self.seen = np.ascontiguousarray(picture.rgb)  # what networks see
+        self.rgb: Pixels = self.seen
+        self.alpha: Pixels | None = picture.alpha
+        if exact:
+            self.rgb, self.alpha = deep(picture)
         self.cutout = self.alpha if self.alpha is not None and float((self.alpha < 128).mean()) > 0.03 else None
         self.landmarks = checked(face.landmarks)
         self.mesh = np.asarray(face.mesh, np.float64)
@@ -72,7 +81,7 @@ class Renderer:
             crop = extend(crop, self.cutout[y0:y1, x0:x1] > 0, 0.02 * unit)
         self.split = None if matte is None else Split(crop, matte[y0:y1, x0:x1], unit)
         self.texture = Texture(crop) if self.split is None else None
-        self.interior = MouthInterior(self.rgb, face.landmarks, face.mesh, device)
+        self.interior = MouthInterior(self.seen, face.landmarks, face.mesh, device)
         eyes = [side for side in SIDES if self._shows(self.mesh[side.upper + side.lower, :2])]
         self.eyes = [Eye(self.rgb, self.landmarks, self.mesh, self.flow, side) for side in eyes]
         self.lips = Lips(self.rgb, self.landmarks, self.mesh, self.flow, self.interior)
@@ -81,7 +90,8 @@ class Renderer:
     def _fingerprint(self, picture: str) -> str:
         """What a frame depends on beside its landmarks."""
         split = "alpha" if self.cutout is not None else "none" if self.split is None else MODELS["person"].cached.name
-        digest = hashlib.sha256(f"{VERSION} {picture} {split} {self.interior.fingerprint}".encode())
+        depth = "" if self.rgb.dtype == np.uint8 else " exact"
+        digest = hashlib.sha256(f"{VERSION} {picture} {split} {self.interior.fingerprint}{depth}".encode())
         for points in (self.landmarks, self.mesh):
             digest.update(points.astype(np.float32).tobytes())
         return digest.hexdigest()
@@ -97,13 +107,13 @@ class Renderer:
         """
         if self.cutout is not None:
             return None
-        matte = np.clip((person_matte(self.rgb) - FAINT) / (1 - 2 * FAINT), 0.0, 1.0)
+        matte = np.clip((person_matte(self.seen) - FAINT) / (1 - 2 * FAINT), 0.0, 1.0)
         x, y = np.rint(self.landmarks[:, :2]).astype(int).T
         height, width = matte.shape
         seen = matte[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
         return matte if seen.mean() > 0.8 else None
 
-    def render(self, landmarks: Array) -> Bytes:
+    def render(self, landmarks: Array) -> Pixels:
         """The frame at `landmarks` (68, 3) source px: (H, W, 3), or (H, W, 4) where the picture has alpha."""
         target = checked(landmarks)
         pose = fit(self.landmarks, target)
@@ -126,20 +136,69 @@ class Renderer:
         out[y0:y1, x0:x1] = np.where(view[..., None] > 0, frame, out[y0:y1, x0:x1])
         return np.dstack([out, alpha])
 
-    def _warped(self, where: Array) -> tuple[Bytes, Bytes | None]:
+    def mattes(self, landmarks: Array) -> dict[str, Pixels]:
+        """(H, W) of each of MATTES for the frame at `landmarks` (68, 3) source px; 0 … 255, of the frame's own kind.
+
+        head: what moves with the head, hair and ears too, fading out down the neck. face: the skin from the forehead's
+        hairline to the chin. mouth: what is seen between the lips.
+        """
+        target = checked(landmarks)
+        pose = fit(self.landmarks, target)
+        left = residual(self.landmarks, target, pose, self.shape.frame.unit)
+        reached = np.concatenate([pose.apply(self.landmarks) + left, target[:, 2:]], axis=1)
+        moved = cv2.remap(
+            self._regions,
+            self._where(self.flow.coefficients(pose, left)),
+            None,
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        x0, y0, x1, y1 = self.box
+        whole = {name: np.zeros(self.rgb.shape[:2], self.rgb.dtype) for name in MATTES}
+        whole["head"][y0:y1, x0:x1], whole["face"][y0:y1, x0:x1] = moved[..., 0], moved[..., 1]
+        slit = Lips.slit(reached)
+        first, top, last, bottom = around(reached[60:, :2], 4.0, self.box)
+        if last > first and bottom > top:
+            x, y = np.meshgrid(np.arange(first, last), np.arange(top, bottom))
+            opening = 255 * covered(slit.heights(np.stack([x, y], axis=-1).astype(np.float32)), 1.0, grown=0.5)
+            whole["mouth"][top:bottom, first:last] = self._kind(opening)
+        return whole
+
+    @cached_property
+    def _regions(self) -> Pixels:
+        """(h, w, 2) of the head's box in the source: how much each px is of the head, and of the face."""
+        x0, y0, x1, y1 = self.box
+        unit = self.shape.frame.unit
+        follow = self.shape.follow(self.targets.reshape(-1, 2)).reshape(self.targets.shape[:2]).astype(np.float32)
+        head = upsample(follow, self.step, x1 - x0, y1 - y0)
+        away = outside(curve(self.mesh[[*OVAL, OVAL[0]], :2], 8 * len(OVAL)), self.box, unit)
+        face = smoothstep(0.5 - away / (2 * FACE_EDGE * unit))
+        if self.cutout is not None:
+            shown = self.cutout[y0:y1, x0:x1].astype(np.float32) / 255
+            head, face = head * shown, face * shown
+        elif self.split is not None:
+            head = np.maximum(head * self.split.share.astype(np.float32) / 255, face)
+        return self._kind(255 * np.dstack([head, face]))
+
+    def _kind(self, values: NDArray[Any]) -> Pixels:
+        """Values on the scale of 8 bits, of the kind frames are of."""
+        return np.rint(values).astype(np.uint8) if self.rgb.dtype == np.uint8 else values.astype(np.float32)
+
+    def _warped(self, where: Array) -> tuple[Pixels, Pixels | None]:
         """The head's box (h, w, 3) with the head moved, and the moved matte (h, w) if there is one."""
         if self.split is not None:
             return self.split.warped(where)
         assert self.texture is not None
-        return self.texture.read(where), None
+        frame = self.texture.read(where)
+        return frame if frame.dtype == np.uint8 else np.maximum(frame, 0.0), None
 
-    def _moved_alpha(self, alpha: Bytes, where: Array, matte: Bytes | None) -> Bytes:
+    def _moved_alpha(self, alpha: Pixels, where: Array, matte: Pixels | None) -> Pixels:
         """The picture's own alpha (h, w) moved with the head; where a matte (h, w) says background, it stays."""
         moved = cv2.remap(alpha, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         if matte is None:
             return moved
         share = matte.astype(np.float32) / 255
-        return np.rint(alpha + (moved.astype(np.float32) - alpha) * share).astype(np.uint8)
+        return self._kind(alpha + (moved.astype(np.float32) - alpha) * share)
 
     def _where(self, coefficients: Array) -> Array:
         """Where each px of the head's box comes from, (h, w, 2) px within the box."""

@@ -9,48 +9,62 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.render.fill import pull_push, smoothstep
-from engine.render.texture import Texture
+from engine.render.texture import Pixels, Texture
 
 Array = NDArray[np.floating]
-Bytes = NDArray[np.uint8]
 
 REACH = 0.03  # of the unit: how far beyond the matte there may still be some of the person
 
 
 class Split:
-    """A picture (H, W, 3) along a matte (H, W) in [0, 1]. `unit`: distance of the outer eye corners in px."""
+    """A picture (H, W, 3) along a matte (H, W) in [0, 1]. `unit`: distance of the outer eye corners in px.
 
-    def __init__(self, rgb: Bytes, matte: Array, unit: float) -> None:
+    8-bit, or float32 where 255 is white.
+    """
+
+    def __init__(self, rgb: Pixels, matte: Array, unit: float) -> None:
         self.plate = plate_of(rgb, matte, unit)
-        share = np.rint(255 * matte).astype(np.uint8)
+        share = _as(255 * matte, rgb)
+        self.share = share
         behind = self._behind(share)
-        light = np.dstack([cv2.subtract(rgb, behind), share])  # the person's colours times the matte, where positive
-        shade = cv2.subtract(behind, rgb)  # and where negative: darker than the plate, though the matte sees no person
+        light = np.dstack([_less(rgb, behind), share])  # the person's colours times the matte, where positive
+        shade = _less(behind, rgb)  # and where negative: darker than the plate, though the matte sees no person
         self.moves = (light.max(axis=2) > 0) | (shade.max(axis=2) > 0)
         self.rim = round(0.2 * unit)
         edge = cv2.copyMakeBorder(share, self.rim, self.rim, self.rim, self.rim, cv2.BORDER_REPLICATE)
         edge[self.rim : self.rim + len(rgb), self.rim : self.rim + rgb.shape[1]] = 255
         self.light, self.shade = (self._continued(layer, edge) for layer in (light, shade))
 
-    def _continued(self, layer: Bytes, edge: Bytes) -> Texture:
+    def _continued(self, layer: Pixels, edge: Pixels) -> Texture:
         """A layer mirrored beyond the picture's borders, where the person reaches them (`edge`)."""
         whole = cv2.copyMakeBorder(layer, self.rim, self.rim, self.rim, self.rim, cv2.BORDER_REFLECT_101)
         return Texture(cv2.multiply(whole, cv2.merge([edge] * layer.shape[2]), scale=1 / 255))
 
-    def _behind(self, matte: Bytes) -> Bytes:
+    def _behind(self, matte: Pixels) -> Pixels:
         """The plate times what `matte` (H, W) leaves of it."""
         return cv2.multiply(self.plate, cv2.cvtColor(255 - matte, cv2.COLOR_GRAY2RGB), scale=1 / 255)
 
-    def warped(self, where: Array) -> tuple[Bytes, Bytes]:
+    def warped(self, where: Array) -> tuple[Pixels, Pixels]:
         """The picture (H, W, 3) with the person moved, and their matte (H, W), from source px `where` (H, W, 2)."""
         where = where + np.float32(self.rim)
         light = self.light.read(where)
         matte = np.ascontiguousarray(light[..., 3])
         frame = cv2.add(cv2.cvtColor(light, cv2.COLOR_RGBA2RGB), self._behind(matte))
-        return cv2.subtract(frame, self.shade.read(where)), matte
+        return _less(frame, self.shade.read(where)), matte
 
 
-def plate_of(rgb: Bytes, matte: Array, unit: float) -> Bytes:
+def _less(a: Pixels, b: Pixels) -> Pixels:
+    """a - b, 0 where that is negative."""
+    difference = cv2.subtract(a, b)
+    return difference if difference.dtype == np.uint8 else np.maximum(difference, 0.0)
+
+
+def _as(values: Array, picture: Pixels) -> Pixels:
+    """Values on the scale of 8 bits, of the kind that `picture` is of."""
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8) if picture.dtype == np.uint8 else values.astype(np.float32)
+
+
+def plate_of(rgb: Pixels, matte: Array, unit: float) -> Pixels:
     """What is behind the person: `rgb` (H, W, 3) filled under and close around `matte` (H, W)."""
     small = max(1.0, unit / 60)  # where it goes on smoothly, full size is not needed
     size = (max(1, round(rgb.shape[1] / small)), max(1, round(rgb.shape[0] / small)))
@@ -66,7 +80,7 @@ def plate_of(rgb: Bytes, matte: Array, unit: float) -> Bytes:
     blur = max(0.6, 0.025 * unit)
     weight = cv2.GaussianBlur(seen, (0, 0), blur)[..., None]
     behind += cv2.GaussianBlur((rgb - behind) * seen, (0, 0), blur) / (weight + 0.1)
-    return np.clip(np.rint(rgb + (behind - rgb) * unseen(matte, REACH * unit)[..., None]), 0, 255).astype(np.uint8)
+    return _as(np.maximum(rgb + (behind - rgb) * unseen(matte, REACH * unit)[..., None], 0.0), rgb)
 
 
 def unseen(matte: Array, reach: float) -> Array:
@@ -75,7 +89,7 @@ def unseen(matte: Array, reach: float) -> Array:
     return smoothstep((cv2.dilate(matte.astype(np.float32), np.ones((width, width), np.uint8)) - 0.1) / 0.4)
 
 
-def mirrored(rgb: Bytes, hidden: NDArray[np.bool_], unit: float) -> tuple[Array, Array]:
+def mirrored(rgb: Pixels, hidden: NDArray[np.bool_], unit: float) -> tuple[Array, Array]:
     """What is hidden as the mirror image, in the rim of what hides it, of what is seen: it keeps grain and pattern.
 
     `hidden` (h, w) may be smaller than `rgb` (H, W, 3); `unit` is in its px. Colours and how far to trust them (H, W).

@@ -1,15 +1,18 @@
 """A picture that is read between its pixels, sharply and fast.
 
 Reading with a short kernel blurs by how far between pixels one reads, which shimmers when a head drifts. So a texture
-is enlarged once with a long kernel, its own pixels kept exactly, and read linearly. Knows nothing of faces.
+is enlarged once with a long kernel, its own pixels kept exactly, and read linearly. Pixels are 8-bit, or float32
+where 255 is white. Knows nothing of faces.
 """
+
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
-Bytes = NDArray[np.uint8]
+Pixels = NDArray[Any]  # uint8, or float32 where 255 is white
 
 MOST = 1_300_000  # px; larger textures are read as they are, with a cubic kernel: 16 times their size is too much
 
@@ -22,10 +25,10 @@ def lanczos(reach: int) -> Array:
     return (kernel / kernel.sum()).astype(np.float32)
 
 
-def doubled(pixels: Bytes, reach: int) -> Bytes:
+def doubled(pixels: Pixels, reach: int) -> Pixels:
     """Twice as many pixels: (2 i, 2 j) is (i, j) exactly, the others lie midway."""
     kernel, one = lanczos(reach), np.ones(1, np.float32)
-    whole = np.empty((2 * pixels.shape[0], 2 * pixels.shape[1], *pixels.shape[2:]), np.uint8)
+    whole = np.empty((2 * pixels.shape[0], 2 * pixels.shape[1], *pixels.shape[2:]), pixels.dtype)
     whole[::2, ::2] = pixels
     for y, x in ((0, 1), (1, 0), (1, 1)):
         across, down = (kernel if x else one), (kernel if y else one)
@@ -38,12 +41,12 @@ def doubled(pixels: Bytes, reach: int) -> Bytes:
 class Texture:
     """`pixels` (h, w[, C]) to be read at fractions of a pixel; beyond the rim it goes on as on the rim."""
 
-    def __init__(self, pixels: Bytes, most: int = MOST) -> None:
+    def __init__(self, pixels: Pixels, most: int = MOST) -> None:
         self.pixels = np.ascontiguousarray(pixels)
         self.fine = 4 if pixels.shape[0] * pixels.shape[1] <= most else 1
         self.enlarged = doubled(doubled(self.pixels, 4), 2) if self.fine == 4 else self.pixels
 
-    def read(self, where: Array) -> Bytes:
+    def read(self, where: Array) -> Pixels:
         """The values (…[, C]) at `where` (…, 2) px, x and y."""
         if self.fine == 1:
             return cv2.remap(self.pixels, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
