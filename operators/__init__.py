@@ -1,5 +1,5 @@
 """One verb each, thin: gather, call `addon`, report. No algorithm lives here."""
 
-from . import engine, generate, landmarks, takes, view
+from . import engine, face3d, generate, landmarks, takes, view
 
-CLASSES = (*generate.CLASSES, *takes.CLASSES, *landmarks.CLASSES, *engine.CLASSES, *view.CLASSES)
+CLASSES = (*generate.CLASSES, *takes.CLASSES, *landmarks.CLASSES, *face3d.CLASSES, *engine.CLASSES, *view.CLASSES)
