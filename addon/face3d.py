@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import mathutils as _mathutils
 import numpy as np
-from mathutils import Matrix, Quaternion
 
 from . import compat, generate, jobs, landmarks, preferences, pump, strips, takes
 from .jobs import Job, NotPlaced
@@ -31,6 +31,7 @@ UNITS = (
     "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
 )  # fmt: skip
 REST = "parlando_rest"  # on an object whose turn is keyed: its own rotation before, a quaternion
+mathutils: Any = _mathutils  # its published types are wrong
 _LINEAR = 1
 _FREE = 0  # handle type, as foreach_set takes it
 
@@ -206,9 +207,9 @@ def key_shapes(mesh: bpy.types.Object, units: Units, start: int, amount: float) 
     return len(found)
 
 
-def key_head(head: bpy.types.Object, bone: str, vectors: np.ndarray, start: int) -> None:
+def key_head(head: Any, bone: str, vectors: np.ndarray, start: int) -> None:
     """Keys the turn (T, 3), rotation vectors in canonical axes, of an armature's bone or of an object itself."""
-    turns = [Quaternion((x, -z, y), float(np.linalg.norm((x, y, z)))) for x, y, z in vectors]
+    turns = [mathutils.Quaternion((x, -z, y), float(np.linalg.norm((x, y, z)))) for x, y, z in vectors]
     target: Any = head
     prefix = ""
     if head.type == "ARMATURE" and bone:
@@ -222,7 +223,7 @@ def key_head(head: bpy.types.Object, bone: str, vectors: np.ndarray, start: int)
     else:
         if REST not in head:
             head[REST] = list(_basis(head))
-        own = Quaternion(head[REST])
+        own = mathutils.Quaternion(head[REST])
         turns = [turn @ own for turn in turns]
     times = np.arange(start, start + len(turns), dtype=np.float32)
     if target.rotation_mode == "AXIS_ANGLE":
@@ -232,7 +233,8 @@ def key_head(head: bpy.types.Object, bone: str, vectors: np.ndarray, start: int)
     if target.rotation_mode == "QUATERNION":
         path, values = "rotation_quaternion", np.array([tuple(turn) for turn in turns], np.float32)
     else:
-        path, angles = "rotation_euler", []
+        path = "rotation_euler"
+        angles: list[Any] = []
         for turn in turns:
             angles.append(turn.to_euler(target.rotation_mode, *angles[-1:]))
         values = np.array([tuple(angle) for angle in angles], np.float32)
@@ -241,14 +243,14 @@ def key_head(head: bpy.types.Object, bone: str, vectors: np.ndarray, start: int)
         replace_keys(bag, prefix + path, axis, times, values[:, axis])
 
 
-def _basis(item: bpy.types.Object) -> Quaternion:
+def _basis(item: Any) -> Any:
     """The object's own rotation, without its deltas."""
     if item.rotation_mode == "QUATERNION":
         return item.rotation_quaternion.copy()
     if item.rotation_mode == "AXIS_ANGLE":
         angle, *axis = item.rotation_axis_angle
-        return Quaternion(axis, angle)
-    return Matrix(item.rotation_euler.to_matrix()).to_quaternion()
+        return mathutils.Quaternion(axis, angle)
+    return item.rotation_euler.to_quaternion()
 
 
 def channels(owner: bpy.types.ID, name: str) -> Any:
