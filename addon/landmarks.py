@@ -18,7 +18,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import compat, strips, takes
+from . import compat, pulls, strips, takes
 from .problem import Problem
 
 # iBUG order; sides are the speaker's own.
@@ -41,6 +41,12 @@ COLOURS = {
     "lip": (1.0, 0.35, 0.35, 1.0),
 }
 RIGID = np.array([27, 28, 29, 30, 33, 36, 39, 42, 45])  # nose and eye corners: points that speech does not move
+_PAIRS = [
+    *((i, 16 - i) for i in range(8)), *((i, 43 - i) for i in range(17, 22)), (31, 35), (32, 34), (36, 45), (37, 44),
+    (38, 43), (39, 42), (40, 47), (41, 46), (48, 54), (49, 53), (50, 52), (55, 59), (56, 58), (60, 64), (61, 63), (65, 67),
+]  # fmt: skip
+MIRROR = np.arange(68)  # of a point, the one on the other side
+MIRROR[[a for a, _ in _PAIRS]], MIRROR[[b for _, b in _PAIRS]] = [b for _, b in _PAIRS], [a for a, _ in _PAIRS]
 LONGER_SIDE = 2.0  # units
 OWNER = "parlando_sound"  # on the collection and its objects: the sound strip's id
 ROLE = "parlando_role"  # "picture", "head", "camera"
@@ -138,6 +144,23 @@ def find(scene: bpy.types.Scene, sound_id: str) -> Rig | None:
     return Rig(collection, roles["picture"], roles["head"], [points[i] for i in range(68)])
 
 
+def in_use(scene: bpy.types.Scene) -> Rig | None:
+    """The landmarks the active object belongs to, else those of the sound in use, else the scene's first.
+
+    Raises Problem as `find`.
+    """
+    view_layer = bpy.context.view_layer
+    active = view_layer.objects.active if view_layer is not None else None
+    ids = [c.get(OWNER) for c in active.users_collection] if active is not None else []
+    take = takes.shown(scene, strips.sound_in_use(scene))
+    ids.append(take.sound_id if take is not None else None)
+    ids += [c.get(OWNER) for c in scene.collection.children_recursive]
+    for id in ids:
+        if id and (rig := find(scene, id)) is not None:
+            return rig
+    return None
+
+
 def add(scene: bpy.types.Scene, take: Any, start: int, camera: bool = False) -> Rig:
     """Landmarks of a take, keyed from frame `start` on.
 
@@ -179,17 +202,21 @@ def add(scene: bpy.types.Scene, take: Any, start: int, camera: bool = False) -> 
     rig = Rig(collection, picture, head, points)
     action = bpy.data.actions.new(f"Parlando {take.sound_name}")
     layer = action.layers.new("Layer")
-    keys = layer.strips.new(type="KEYFRAME")
+    layer.strips.new(type="KEYFRAME")
     for item in (head, *points):
-        slot = action.slots.new(id_type="OBJECT", name=item.name)
-        animation = item.animation_data_create()
-        animation.action, animation.action_slot = action, slot
-        keys.channelbag(slot, ensure=True)
+        _slot(action, item)
     set_motion(rig, data, start)
     show(rig, take)
     if camera:
         _add_camera(scene, collection, picture, data.size)
     return rig
+
+
+def give_slot(rig: Rig, item: bpy.types.Object) -> None:
+    """Lets another object be keyed on the landmarks' own action."""
+    animation = rig.head.animation_data
+    if animation is not None and animation.action is not None:
+        _slot(animation.action, item)
 
 
 def update(scene: bpy.types.Scene, take: Any, start: int) -> None:
@@ -206,6 +233,9 @@ def update(scene: bpy.types.Scene, take: Any, start: int) -> None:
         if moved:
             for item in (rig.head, *rig.points):
                 _shift_edits(item, moved)
+            for item in rig.collection.all_objects:
+                if item.get(ROLE) == "handle":
+                    _shift_edits(item, moved, ("location", "delta_location"))
         set_motion(rig, data, start)
         rig.collection[BASE] = base.name
     show(rig, take)
@@ -278,13 +308,19 @@ def show(rig: Rig, take: Any) -> None:
 def read(scene: bpy.types.Scene, rig: Rig, count: int, size: tuple[int, int]) -> np.ndarray:
     """(count, 68, 3) float32 pixels as the curves, deltas and the head's edits make them, from the first key on.
 
-    Plain curves are evaluated as numbers. With constraints, drivers, NLA or another parent Blender evaluates the whole
-    scene frame by frame, which is slow but right.
+    Plain curves and the pulls of handles are evaluated as numbers. With other constraints, drivers, NLA or another
+    parent Blender evaluates the whole scene frame by frame, which is slow but right.
     """
     start = int(rig.picture[START])
     frames = np.arange(start, start + count, dtype=np.float64)
-    if any(_evaluated_by_blender(item) for item in (rig.head, *rig.points)) or any(
-        point.parent != rig.head for point in rig.points
+    held = [pulls.read(point) for point in rig.points]
+    pulled = {handle.name: handle for of_point in held for handle, _ in of_point or ()}
+    if (
+        any(of_point is None for of_point in held)
+        or len(rig.head.constraints)
+        or any(_evaluated_by_blender(item) for item in (rig.head, *rig.points))
+        or any(_evaluated_by_blender(handle) or len(handle.constraints) for handle in pulled.values())
+        or any(point.parent != rig.head for point in rig.points)
     ):
         return to_pixels(_read_scene(scene, rig, start, count), size).astype(np.float32)
     head = {name: _values(rig.head, name, frames) for name in _HEAD_PROPERTIES}
@@ -296,6 +332,10 @@ def read(scene: bpy.types.Scene, rig: Rig, count: int, size: tuple[int, int]) ->
     )
     points = np.einsum("tij,tnj->tni", turn, local) + place[:, None]
     return to_pixels(points, size).astype(np.float32)
+    at = {n: _values(h, "location", frames) + _values(h, "delta_location", frames) for n, h in pulled.items()}
+    for index, of_point in enumerate(held):
+        for handle, matrix in of_point or ():
+            local[:, index] += at[handle.name] @ matrix.T
 
 
 _HEAD_PROPERTIES = ("location", "rotation_euler", "scale", "delta_location", "delta_rotation_euler", "delta_scale")
@@ -309,8 +349,8 @@ def _collection(scene: bpy.types.Scene, sound_id: str) -> bpy.types.Collection |
 def _evaluated_by_blender(item: bpy.types.Object) -> bool:
     data = item.animation_data
     return bool(
-        len(item.constraints)
-        or (data is not None and (len(data.drivers) or any(not track.mute for track in data.nla_tracks)))
+        (data is not None and (len(data.drivers) or any(not track.mute for track in data.nla_tracks)))
+        or any(curve.data_path.startswith("constraints") for curve in compat.curves(item))
         or item.rotation_mode != "XYZ"
     )
 
@@ -343,14 +383,23 @@ def _remove(scene: bpy.types.Scene, sound_id: str) -> None:
 
 def _channels(item: bpy.types.Object) -> Any:
     """The F-curves of an object's slot, to find and add to."""
+def _slot(action: bpy.types.Action, item: bpy.types.Object) -> None:
+    """A slot of the action for an object, and its channels."""
+    slot = action.slots.new(id_type="OBJECT", name=item.name)
+    animation: Any = item.animation_data_create()
+    animation.action, animation.action_slot = action, slot
+    layers: Any = action.layers
+    layers[0].strips[0].channelbag(slot, ensure=True)
+
+
     animation: Any = item.animation_data
     return animation.action.layers[0].strips[0].channelbag(animation.action_slot, ensure=True).fcurves
 
 
-def _shift_edits(item: bpy.types.Object, frames: int) -> None:
-    """Moves the keys of deltas in time: the sound they belong to was moved."""
+def _shift_edits(item: bpy.types.Object, frames: int, paths: tuple[str, ...] = ("delta_",)) -> None:
+    """Moves the keys of deltas (what begins with `paths`) in time: the sound they belong to was moved."""
     for curve in compat.curves(item):
-        if not curve.data_path.startswith("delta_"):
+        if not curve.data_path.startswith(paths):
             continue
         for part in ("co", "handle_left", "handle_right"):
             pairs = np.empty(2 * len(curve.keyframe_points), np.float32)

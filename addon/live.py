@@ -14,7 +14,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import compat, jobs, landmarks, preferences, strips, takes
+from . import compat, jobs, landmarks, preferences, takes
 from .engine_process import Request
 from .landmarks import Data, Rig
 from .problem import Problem
@@ -98,7 +98,7 @@ def wake() -> None:
 
 def _look(scene: bpy.types.Scene) -> bool:
     """Compares and asks; whether anything happened."""
-    rig = _rig(scene)
+    rig = landmarks.in_use(scene)
     if rig is None:
         return False
     take = takes.by_name(scene, rig.picture.get("parlando_take", ""))
@@ -191,20 +191,6 @@ def _show(scene_name: str, owner: str, take: str, picture: Path, points: np.ndar
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
                 area.tag_redraw()
-
-
-def _rig(scene: bpy.types.Scene) -> Rig | None:
-    """The landmarks the active object belongs to, else those of the sound in use, else the scene's first."""
-    view_layer = bpy.context.view_layer
-    active = view_layer.objects.active if view_layer is not None else None
-    ids = [c.get(landmarks.OWNER) for c in active.users_collection] if active is not None else []
-    take = takes.shown(scene, strips.sound_in_use(scene))
-    ids.append(take.sound_id if take is not None else None)
-    ids += [c.get(landmarks.OWNER) for c in scene.collection.children_recursive]
-    for id in ids:
-        if id and (rig := landmarks.find(scene, id)) is not None:
-            return rig
-    return None
 
 
 def _read(path: Path) -> Data:

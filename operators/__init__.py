@@ -1,5 +1,13 @@
 """One verb each, thin: gather, call `addon`, report. No algorithm lives here."""
 
-from . import engine, face3d, generate, landmarks, takes, view
+from . import animate, engine, face3d, generate, landmarks, takes, view
 
-CLASSES = (*generate.CLASSES, *takes.CLASSES, *landmarks.CLASSES, *face3d.CLASSES, *engine.CLASSES, *view.CLASSES)
+CLASSES = (
+    *generate.CLASSES,
+    *takes.CLASSES,
+    *landmarks.CLASSES,
+    *animate.CLASSES,
+    *face3d.CLASSES,
+    *engine.CLASSES,
+    *view.CLASSES,
+)

@@ -37,8 +37,8 @@ def parlando() -> Iterator[SimpleNamespace]:
     """The add-on's modules by name, once it is enabled."""
     _enable()
     names = (
-        "audio", "compat", "engine_process", "environment", "generate", "jobs", "landmarks", "live", "portrait",
-        "preferences", "problem", "pump", "strips", "takes",
+        "audio", "compat", "engine_process", "environment", "generate", "handles", "jobs", "landmarks", "live",
+        "portrait", "preferences", "problem", "pump", "strips", "takes",
     )  # fmt: skip
     yield SimpleNamespace(**{name: importlib.import_module(f"{PACKAGE}.addon.{name}") for name in names})
     sys.modules[f"{PACKAGE}.addon.jobs"].stop()
