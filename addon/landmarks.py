@@ -292,8 +292,9 @@ def show(rig: Rig, take: Any) -> None:
     path = strips.as_stored(folder / strips.frame_name(0))
     image = bpy.data.images.get(f"Parlando {take.name}")
     if image is None or image.filepath != path:
-        image = bpy.data.images.load(str(folder / strips.frame_name(0)))
+        image = bpy.data.images.load(str(first))
         image.name = f"Parlando {take.name}"
+        image.alpha_mode = "STRAIGHT"
         image.filepath = path
     image.source = "SEQUENCE"
     old, node.image = node.image, image
@@ -330,12 +331,12 @@ def read(scene: bpy.types.Scene, rig: Rig, count: int, size: tuple[int, int]) ->
     local = np.stack(
         [_values(item, "location", frames) + _values(item, "delta_location", frames) for item in rig.points], axis=1
     )
-    points = np.einsum("tij,tnj->tni", turn, local) + place[:, None]
-    return to_pixels(points, size).astype(np.float32)
     at = {n: _values(h, "location", frames) + _values(h, "delta_location", frames) for n, h in pulled.items()}
     for index, of_point in enumerate(held):
         for handle, matrix in of_point or ():
             local[:, index] += at[handle.name] @ matrix.T
+    points = np.einsum("tij,tnj->tni", turn, local) + place[:, None]
+    return to_pixels(points, size).astype(np.float32)
 
 
 _HEAD_PROPERTIES = ("location", "rotation_euler", "scale", "delta_location", "delta_rotation_euler", "delta_scale")
@@ -381,8 +382,6 @@ def _remove(scene: bpy.types.Scene, sound_id: str) -> None:
         bpy.data.collections.remove(collection)
 
 
-def _channels(item: bpy.types.Object) -> Any:
-    """The F-curves of an object's slot, to find and add to."""
 def _slot(action: bpy.types.Action, item: bpy.types.Object) -> None:
     """A slot of the action for an object, and its channels."""
     slot = action.slots.new(id_type="OBJECT", name=item.name)
@@ -392,6 +391,8 @@ def _slot(action: bpy.types.Action, item: bpy.types.Object) -> None:
     layers[0].strips[0].channelbag(slot, ensure=True)
 
 
+def _channels(item: bpy.types.Object) -> Any:
+    """The F-curves of an object's slot, to find and add to."""
     animation: Any = item.animation_data
     return animation.action.layers[0].strips[0].channelbag(animation.action_slot, ensure=True).fcurves
 
