@@ -292,9 +292,8 @@ def show(rig: Rig, take: Any) -> None:
     path = strips.as_stored(folder / strips.frame_name(0))
     image = bpy.data.images.get(f"Parlando {take.name}")
     if image is None or image.filepath != path:
-        image = bpy.data.images.load(str(first))
+        image = bpy.data.images.load(str(folder / strips.frame_name(0)))
         image.name = f"Parlando {take.name}"
-        image.alpha_mode = "STRAIGHT"
         image.filepath = path
     image.source = "SEQUENCE"
     old, node.image = node.image, image
