@@ -40,7 +40,8 @@ class Motion:
     offsets: (T, 68, 3) float32 canonical units, from the speaker at rest with lips closed; lids not included.
     pose: (T, 6) float32, rotation vector in radians about the neck (canonical axes) and sway in canonical units,
     relative to the portrait's own pose. closed: (T,) float32, how far the lids are shut, 0 to 1. silent: nothing was
-    there to be spoken. times: (T,) s.
+    there to be spoken. times: (T,) s. relax: how much of the portrait's own expression gives way to a style's, 0 none;
+    usual: the (68, 3) canonical face without expression, where relax is not 0.
     """
 
     offsets: np.ndarray
@@ -48,6 +49,8 @@ class Motion:
     closed: np.ndarray
     silent: bool
     times: np.ndarray
+    relax: float = 0.0
+    usual: np.ndarray | None = None
 
 
 class MotionGenerator:
@@ -90,7 +93,8 @@ class MotionGenerator:
             codes, talking = np.zeros_like(codes), np.zeros_like(talking)
         basis = self.net.basis.cpu().numpy()
         if style is not None:
-            codes = style.scale_codes(codes, strength)
+            gate = smoothstep(lingering(talking, LINGER), *TALKING)
+            codes = style.bend_codes(codes, gate, strength)
         offsets = decode(cubic(codes, times * CODES_PER_SECOND), basis)
         if style is not None:
             offsets += style.resting(strength)
@@ -101,9 +105,12 @@ class MotionGenerator:
             drive = self.drive(sound, talking)
             moved, brows = self.bank.head_and_brows(drive, rng_head, times * RATE)
             pose = (amount * moved).astype(np.float32)
-            offsets[:, BROWS] += np.einsum("tb,bij->tij", min(head, 1.0) * brows, self.bank.brows).astype(np.float32)
+            lively = min(head, 1.0) * (style.brow_scale(strength) if style is not None else 1.0)
+            offsets[:, BROWS] += np.einsum("tb,bij->tij", lively * brows, self.bank.brows).astype(np.float32)
         closed = self.bank.blink_curve(times, rng_blinks, blinks)
-        return Motion(offsets, pose, closed, still, times)
+        if style is None or not style.relax:
+            return Motion(offsets, pose, closed, still, times)
+        return Motion(offsets, pose, closed, still, times, strength * style.relax, self.net.average.cpu().numpy())
 
     def codes(self, sound: Sound, progress: Progress = silent) -> tuple[np.ndarray, np.ndarray]:
         """Codes (n, K) float32 and the chance of speech (n,) at 50 Hz, natural in spread, still in silence."""

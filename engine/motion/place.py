@@ -2,7 +2,8 @@
 
 First the portrait is brought to rest: an open smile is closed, because offsets count from closed lips. Then come the
 offsets at the size of this mouth, lids that meet wherever this eye's lids are, the head's turn about the neck, and the
-portrait's own pose. Zero motion on closed lips gives back the portrait's landmarks. Renders nothing.
+portrait's own pose. Zero motion on closed lips gives back the portrait's landmarks. A style's resting expression takes
+the place of the portrait's own. Renders nothing.
 """
 
 import numpy as np
@@ -12,6 +13,7 @@ from engine.face.find import Face
 from engine.motion.bank import NECK
 from engine.motion.generate import Motion
 from engine.motion.net import INNER_LOWER, INNER_UPPER, mouth_width
+from engine.style.expression import expression_of
 
 USUAL_WIDTH = 0.58  # of a mouth at rest, canonical units: what offsets are made for
 SIZES = (0.75, 1.3)  # smallest and largest scale of offsets for other mouths
@@ -39,6 +41,8 @@ def place(motion: Motion, face: Face) -> tuple[np.ndarray, np.ndarray]:
     canonical, placement = to_canonical(face.landmarks)
     rest = at_rest(canonical.astype(np.float64))
     size = float(np.clip(mouth_width(rest) / USUAL_WIDTH, *SIZES))
+    if motion.relax and motion.usual is not None:
+        rest = rest - min(motion.relax, 1.0) * expression_of(rest, motion.usual)
     total = len(motion.times)
     landmarks = np.empty((total, 68, 3), np.float32)
     pose = np.empty((total, 6), np.float32)

@@ -1,10 +1,10 @@
-"""A style on disk and in use: how somebody rests and how large they move, as safetensors with a format version.
+"""A style on disk and in use: how somebody rests and moves, as safetensors with a format version.
 
-This first style is statistics only: a resting expression and one amplitude per motion code and for the head. It cannot
-change *when* or *which way* a mouth moves: that is the style encoder's work, which is not here yet.
+A style bends the codes of the shipped network; it cannot change *when* a mouth closes. Reads what earlier versions
+wrote. How a style is made: `extract.py`; by fine-tuning: `transfer.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,28 +13,57 @@ import safetensors.numpy
 
 from engine.errors import InputError, OutputError
 
-FORMAT = "parlando-style-1"
-SHAPES = {"rest": (68, 3), "gains": None, "head": (1,)}
+FORMAT = "parlando-style-2"
+READ = ("parlando-style-1", FORMAT)
+SHAPES: dict[str, tuple[int, ...] | None] = {"rest": (68, 3), "gains": None, "head": (1,)}
+CLOSED = 0.02  # canonical units of lip opening up to which no style opens or closes a mouth
+LEAST = 0.2  # of any amplitude, at whatever strength
+
+
+def _none() -> np.ndarray:
+    return np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True)
 class Style:
-    """rest: (68, 3) float32 canonical offsets of the resting expression. gains: (K,) amplitude of each motion code, 1
-    is how the shipped network speaks. head: amplitude of head motion, 1 as in the bank."""
+    """The style code, and what it was made from.
+
+    rest: (68, 3) float32 canonical offsets of the resting expression. gains: (K,) amplitude of each motion code, 1 is
+    how the shipped network speaks. head, brows: amplitude of their motion, 1 as in the bank. relax: how much of a
+    portrait's own expression gives way to `rest`, 0 to 1. slope, shift: (K,) what is added to each code but the opening
+    per unit of opening and while talking: the balance of lips and jaw; empty for none. references: (n, 68, 3) pixels of
+    the frames nearest the templates None, M, R, O, `frames` (n,) their numbers, `distances` (n,) how near; or empty.
+    """
 
     name: str
     rest: np.ndarray
     gains: np.ndarray
     head: float
+    brows: float = 1.0
+    relax: float = 0.0
+    slope: np.ndarray = field(default_factory=_none)
+    shift: np.ndarray = field(default_factory=_none)
+    references: np.ndarray = field(default_factory=_none)
+    frames: np.ndarray = field(default_factory=_none)
+    distances: np.ndarray = field(default_factory=_none)
 
-    def scale_codes(self, codes: np.ndarray, strength: float) -> np.ndarray:
-        """Codes (n, K) with this style's amplitudes; `strength` γ: 0 none of it, 1 as measured, up to 1.5 beyond."""
+    def bend_codes(self, codes: np.ndarray, talking: np.ndarray, strength: float) -> np.ndarray:
+        """Codes (n, K) in this style; `talking` (n,) 0 in pauses to 1. `strength` γ: 0 none of it, 1 as measured, up to
+        1.5 beyond. Lips that are closed stay closed and no others close."""
         if codes.shape[-1] != len(self.gains):
             raise InputError(
                 f"The style {self.name} was made for another motion network ({len(self.gains)} codes, this one has "
                 f"{codes.shape[-1]}); make it again from its clip with `parlando style`."
             )
-        return codes * np.maximum(0.2, 1 + strength * (self.gains - 1)).astype(np.float32)
+        out = codes * np.maximum(LEAST, 1 + strength * (self.gains - 1)).astype(np.float32)
+        if len(self.shift):
+            out += (strength * talking[:, None] * self.shift).astype(np.float32)
+        if len(self.slope):
+            out += (strength * np.maximum(codes[:, :1], 0) * self.slope).astype(np.float32)
+        opening = codes[:, 0]
+        beyond = np.maximum(LEAST, 1 + strength * (self.gains[0] - 1)) * (opening - CLOSED) + CLOSED
+        out[:, 0] = np.where(opening > CLOSED, beyond, opening)
+        return out
 
     def resting(self, strength: float) -> np.ndarray:
         """(68, 3) float32: what to add to every frame."""
@@ -43,6 +72,10 @@ class Style:
     def head_scale(self, strength: float) -> float:
         """By how much head motion is multiplied."""
         return max(0.0, 1 + strength * (self.head - 1))
+
+    def brow_scale(self, strength: float) -> float:
+        """By how much the motion of brows is multiplied."""
+        return max(0.0, 1 + strength * (self.brows - 1))
 
 
 def save(style: Style, path: str | Path) -> None:
@@ -53,7 +86,14 @@ def save(style: Style, path: str | Path) -> None:
         "rest": style.rest.astype(np.float32),
         "gains": style.gains.astype(np.float32),
         "head": np.array([style.head], np.float32),
+        "brows": np.array([style.brows], np.float32),
+        "relax": np.array([style.relax], np.float32),
     }
+    for name in ("slope", "shift", "references", "distances"):
+        if len(value := getattr(style, name)):
+            tensors[name] = np.ascontiguousarray(value, np.float32)
+    if len(style.frames):
+        tensors["frames"] = style.frames.astype(np.int32)
     try:
         part.write_bytes(safetensors.numpy.save(tensors, {"format": FORMAT, "name": style.name}))
         part.replace(path)
@@ -78,13 +118,41 @@ def load(path: str | Path) -> Style:
     form = metadata.get("format", "")
     if not form.startswith("parlando-style-"):
         raise InputError(f"{path} is not a style file; choose one that `parlando style` made.")
-    if form != FORMAT:
+    if form not in READ:
         raise InputError(
             f"{path} is a style of another version ({form}, this engine reads {FORMAT}); make it again from its clip "
             "with `parlando style`."
         )
-    for name, shape in SHAPES.items():
+    if not _whole(tensors):
+        raise InputError(f"{path} is a damaged style file; make it again with `parlando style`.")
+    amount = {name: float(tensors[name][0]) for name in ("head", "brows", "relax") if name in tensors}
+    arrays = {name: tensors.get(name, _none()) for name in ("slope", "shift", "references", "frames", "distances")}
+    return Style(
+        metadata.get("name", path.stem),
+        tensors["rest"],
+        tensors["gains"],
+        amount["head"],
+        amount.get("brows", 1.0),
+        amount.get("relax", 0.0),
+        arrays["slope"],
+        arrays["shift"],
+        arrays["references"],
+        arrays["frames"],
+        arrays["distances"],
+    )
+
+
+def _whole(tensors: dict[str, np.ndarray]) -> bool:
+    """Whether a style can be made of these."""
+    shapes = dict(SHAPES)
+    codes = tensors["gains"].shape if "gains" in tensors else (0,)
+    shapes |= {name: (1,) for name in ("brows", "relax") if name in tensors}
+    shapes |= {name: codes for name in ("slope", "shift") if name in tensors}
+    if "references" in tensors:
+        count = len(tensors["references"])
+        shapes |= {"references": (count, 68, 3), "frames": (count,), "distances": (count,)}
+    for name, shape in shapes.items():
         value = tensors.get(name)
         if value is None or (shape is not None and value.shape != shape) or not np.isfinite(value).all():
-            raise InputError(f"{path} is a damaged style file; make it again with `parlando style`.")
-    return Style(metadata.get("name", path.stem), tensors["rest"], tensors["gains"], float(tensors["head"][0]))
+            return False
+    return len(codes) == 1
