@@ -23,9 +23,16 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def parser() -> argparse.ArgumentParser:
+class _LineParser(_Parser):
+    """Raises what is wrong, for a line of a batch."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}.")
+
+
+def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
     """Every verb and option."""
-    top = _Parser(prog="parlando", description="Makes a portrait speak or sing: audio and one picture become a take.")
+    top = kind(prog="parlando", description="Makes a portrait speak or sing: audio and one picture become a take.")
     top.add_argument("--version", action="version", version=f"parlando {__version__}")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
@@ -56,6 +63,10 @@ def parser() -> argparse.ArgumentParser:
     dub.add_argument("--seed", type=int, default=0, help="the same seed gives the same head motion and blinks")
     dub.add_argument("--head", type=float, default=1.0, help="amount of head motion, 0 to 2")
     dub.add_argument("--blinks", type=float, default=1.0, help="amount of blinks, 0 to 2")
+
+    batch = verb("batch", "Many dubs from a list, one after another; a bad line stops none of the others.")
+    batch.add_argument("list", type=Path, help="CSV with a header, or JSON lines: options of dub without their dashes")
+    batch.add_argument("--out", type=Path, help="folder for the takes of lines that name no out")
 
     render = verb("render", "Frames from (edited) landmarks, sharing an older take's unchanged frames.")
     render.add_argument("--landmarks", type=Path, required=True, help="landmarks.npz of a take, edited or not")
@@ -165,10 +176,17 @@ def _told(options: argparse.Namespace, result: dict[str, Any], line: str) -> dic
 
 
 def _dub(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
-    from engine.job import DubRequest, Engine
+    from engine.job import Engine
+
+    result = Engine(options.device).dub(_dub_request(options), bars, _say).as_dict()
+    return _told(options, result, f"{result['frames']} frames in {result['take']}")
+
+
+def _dub_request(options: argparse.Namespace) -> Any:
+    from engine.job import DubRequest
     from engine.take import parse_fps
 
-    request = DubRequest(
+    return DubRequest(
         options.audio,
         options.image,
         options.out,
@@ -185,8 +203,29 @@ def _dub(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
         options.linear,
         options.mattes,
     )
-    result = Engine(options.device).dub(request, bars, _say).as_dict()
-    return _told(options, result, f"{result['frames']} frames in {result['take']}")
+
+
+def _batch(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
+    from engine import batch
+    from engine.job import Engine
+    from engine.progress import Progress
+
+    rules = parser(_LineParser)
+    lines = batch.read(options.list, options.out, {"no-preview", "linear", "mattes"})
+    engine = Engine(options.device)
+
+    def make(argv: tuple[str, ...], progress: Progress) -> dict[str, Any]:
+        return engine.dub(_dub_request(rules.parse_args(argv)), progress, _say).as_dict()
+
+    def tell(line: batch.Line, result: dict[str, Any]) -> None:
+        bars.close()
+        if "error" in result:
+            print(f"parlando batch: line {line.number}: {result['error']}", file=sys.stderr, flush=True)
+        elif not options.json:
+            print(f"line {line.number}: {result['frames']} frames in {result['take']}", flush=True)
+
+    result = batch.run(lines, make, bars, tell)
+    return _told(options, result, f"{result['done']} of {len(lines)} lines are done")
 
 
 def _render(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
@@ -261,6 +300,7 @@ def _doctor(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
 
 _VERBS = {
     "dub": _dub,
+    "batch": _batch,
     "render": _render,
     "landmarks": _landmarks,
     "style": _style,
