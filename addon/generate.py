@@ -71,6 +71,7 @@ def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
             "face": settings.face,
             "preview": False,
             "out": str(folder),
+            **takes.output(settings.format, settings.mattes),
         }
 
         def deliver(job: Job, scene: bpy.types.Scene, result: dict[str, Any]) -> str:
@@ -169,6 +170,7 @@ def render_edits(scene: bpy.types.Scene, take_name: str = "") -> Job:
         "face": take.face,
         "preview": False,
         "out": str(folder),
+        **takes.output_of(old),
     }
 
     def deliver(job: Job, scene: bpy.types.Scene, result: dict[str, Any]) -> str:

@@ -54,6 +54,15 @@ INDEX = "parlando_index"  # of a landmark, 0–67
 START = "parlando_start"  # on the picture: timeline frame of the take's first
 BASE = "parlando_base"  # on the collection: the take whose landmarks `location` holds
 _LINEAR, _BEZIER = 1, 2  # of bpy.types.Keyframe.interpolation, as foreach_set takes it
+_VECTOR = 1  # of a handle's type
+_KEY_PARTS = (
+    ("co", 2, np.float32),
+    ("handle_left", 2, np.float32),
+    ("handle_right", 2, np.float32),
+    ("interpolation", 1, np.int32),
+    ("handle_left_type", 1, np.int32),
+    ("handle_right_type", 1, np.int32),
+)
 _CAMERA_DISTANCE = 5.0
 _EDIT = 1e-6  # units: a location further than this from what was keyed is an edit, 0.0003 px at 512²
 
@@ -256,15 +265,15 @@ def keep_edits(rig: Rig, engine: Data) -> None:
     start = int(rig.picture[START])
     frames = np.arange(start, start + len(local), dtype=np.float64)
     for index, item in enumerate(rig.points):
-        edit = _values(item, "location", frames) - local[:, index]
+        edit = values(item, "location", frames) - local[:, index]
         touched = np.abs(edit).max(axis=1) > _EDIT
         if not touched.any():
             continue
         keyed = touched.copy()  # and still before and after
         keyed[1:] |= touched[:-1]
         keyed[:-1] |= touched[1:]
-        delta = _values(item, "delta_location", frames) + np.where(touched[:, None], edit, 0.0)
-        curves = _channels(item)
+        delta = values(item, "delta_location", frames) + np.where(touched[:, None], edit, 0.0)
+        curves = channels(item)
         for axis in range(3):
             curve = curves.find("delta_location", index=axis) or curves.new("delta_location", index=axis)
             for frame in np.flatnonzero(keyed):
@@ -289,11 +298,13 @@ def show(rig: Rig, take: Any) -> None:
     """Lets the picture plane show a take's frames from its first key on."""
     folder = takes.frames_folder(take)
     node = next(n for n in rig.picture.active_material.node_tree.nodes if n.type == "TEX_IMAGE")
-    path = strips.as_stored(folder / strips.frame_name(0))
+    first = strips.first_in(folder)
+    path = strips.as_stored(first)
     image = bpy.data.images.get(f"Parlando {take.name}")
     if image is None or image.filepath != path:
-        image = bpy.data.images.load(str(folder / strips.frame_name(0)))
+        image = bpy.data.images.load(str(first))
         image.name = f"Parlando {take.name}"
+        image.alpha_mode = "STRAIGHT"
         image.filepath = path
     image.source = "SEQUENCE"
     old, node.image = node.image, image
@@ -323,14 +334,14 @@ def read(scene: bpy.types.Scene, rig: Rig, count: int, size: tuple[int, int]) ->
         or any(point.parent != rig.head for point in rig.points)
     ):
         return to_pixels(_read_scene(scene, rig, start, count), size).astype(np.float32)
-    head = {name: _values(rig.head, name, frames) for name in _HEAD_PROPERTIES}
+    head = {name: values(rig.head, name, frames) for name in _HEAD_PROPERTIES}
     turn = _from_euler(head["delta_rotation_euler"]) @ _from_euler(head["rotation_euler"])
     turn = turn * (head["scale"] * head["delta_scale"])[:, None, :]
     place = head["location"] + head["delta_location"]
     local = np.stack(
-        [_values(item, "location", frames) + _values(item, "delta_location", frames) for item in rig.points], axis=1
+        [values(item, "location", frames) + values(item, "delta_location", frames) for item in rig.points], axis=1
     )
-    at = {n: _values(h, "location", frames) + _values(h, "delta_location", frames) for n, h in pulled.items()}
+    at = {n: values(h, "location", frames) + values(h, "delta_location", frames) for n, h in pulled.items()}
     for index, of_point in enumerate(held):
         for handle, matrix in of_point or ():
             local[:, index] += at[handle.name] @ matrix.T
@@ -390,7 +401,7 @@ def _slot(action: bpy.types.Action, item: bpy.types.Object) -> None:
     layers[0].strips[0].channelbag(slot, ensure=True)
 
 
-def _channels(item: bpy.types.Object) -> Any:
+def channels(item: bpy.types.Object) -> Any:
     """The F-curves of an object's slot, to find and add to."""
     animation: Any = item.animation_data
     return animation.action.layers[0].strips[0].channelbag(animation.action_slot, ensure=True).fcurves
@@ -409,9 +420,32 @@ def _shift_edits(item: bpy.types.Object, frames: int, paths: tuple[str, ...] = (
         curve.update()
 
 
+def replace_keys(curve: bpy.types.FCurve, frames: np.ndarray, values: np.ndarray) -> None:
+    """Puts linear keys on `frames` (T,), which lie side by side, in the place of those between them; the others stay."""
+    points: Any = curve.keyframe_points
+    count = len(points)
+    held: dict[str, np.ndarray] = {}
+    for name, width, kind in _KEY_PARTS:
+        part = np.empty(width * count, kind)
+        points.foreach_get(name, part)
+        held[name] = part.reshape(count, width)
+    times = held["co"][:, 0]
+    before, after = times < frames[0], times > frames[-1]
+    new = np.stack([frames, values], axis=1).astype(np.float32)
+    fresh = {"co": new, "handle_left": new - (0.33, 0), "handle_right": new + (0.33, 0), "interpolation": _LINEAR}
+    points.clear()
+    points.add(int(before.sum()) + len(frames) + int(after.sum()))
+    for name, width, kind in _KEY_PARTS:
+        middle = np.empty((len(frames), width), kind)
+        middle[:] = fresh.get(name, _VECTOR)
+        whole = np.concatenate([held[name][before], middle, held[name][after]])
+        points.foreach_set(name, np.ascontiguousarray(whole).ravel())
+    curve.update()
+
+
 def _key(item: bpy.types.Object, path: str, times: np.ndarray, values: np.ndarray) -> None:
     """Replaces the keys of a three-number property: times (T,), values (T, 3), float32, linear between."""
-    curves = _channels(item)
+    curves = channels(item)
     interpolation = np.full(len(times), _LINEAR, np.int32)
     pairs = np.empty((len(times), 2), np.float32)
     pairs[:, 0] = times
@@ -425,16 +459,16 @@ def _key(item: bpy.types.Object, path: str, times: np.ndarray, values: np.ndarra
         curve.update()
 
 
-def _values(item: bpy.types.Object, path: str, frames: np.ndarray) -> np.ndarray:
+def values(item: bpy.types.Object, path: str, frames: np.ndarray) -> np.ndarray:
     """(T, 3) of a property over `frames`: its curves where there are some, else what it is set to."""
     values = np.tile(np.array(getattr(item, path), np.float64), (len(frames), 1))
     for curve in compat.curves(item):
         if curve.data_path == path and not curve.mute and curve.array_index < 3:
-            values[:, curve.array_index] = _evaluate(curve, frames)
+            values[:, curve.array_index] = evaluate(curve, frames)
     return values
 
 
-def _evaluate(curve: bpy.types.FCurve, frames: np.ndarray) -> np.ndarray:
+def evaluate(curve: bpy.types.FCurve, frames: np.ndarray) -> np.ndarray:
     """The curve at `frames` (T,). Keys are read in one go; Blender is asked only where neither a key nor a straight
     line says the value."""
     count = len(curve.keyframe_points)

@@ -51,7 +51,7 @@ def file_of(scene: bpy.types.Scene, folder: Path) -> Path:
     if settings.portrait_source == "FILE":
         path = Path(bpy.path.abspath(settings.portrait_file))
         return _existing(path, f"The portrait {path} does not exist: choose another.")
-    return _of_image(settings.portrait_image, folder)
+    return _of_image(settings.portrait_image, folder, deep=settings.format != "PNG")
 
 
 def _existing(path: Path, otherwise: str) -> Path:
@@ -60,11 +60,14 @@ def _existing(path: Path, otherwise: str) -> Path:
     return path.resolve()
 
 
-def _of_image(image: bpy.types.Image, folder: Path) -> Path:
+def _of_image(image: bpy.types.Image, folder: Path, deep: bool) -> Path:
     if image.source in {"MOVIE", "VIEWER", "TILED"}:
         raise Problem(f"The image “{image.name}” is not a still picture: choose one, or a frame saved as a picture.")
     name = "portrait" + (Path(image.filepath_raw).suffix.lower() or ".png")
-    if not image.is_dirty and image.source != "GENERATED" and Path(name).suffix not in _FLOAT_SUFFIXES:
+    suffix = Path(name).suffix
+    whole = deep and suffix == ".exr" and image.colorspace_settings.name == "Linear Rec.709"  # frames hold it all
+    shown = suffix in _FLOAT_SUFFIXES and not whole
+    if not image.is_dirty and image.source != "GENERATED" and not shown:
         if image.packed_file is not None:
             path = folder / name
             path.write_bytes(image.packed_file.data)  # the very file that was packed

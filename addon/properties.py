@@ -96,6 +96,19 @@ class ParlandoScene(bpy.types.PropertyGroup):
         default=True,
         update=live.switched,
     )
+    format: bpy.props.EnumProperty(
+        name="Format",
+        description="How the frames of a take are written",
+        items=(
+            ("PNG", "PNG", "8 bits, small and fast"),
+            ("PNG16", "PNG, 16 bit", "16 bits, no bands in soft gradients"),
+            ("EXR", "OpenEXR", "Half floats, linear Rec. 709: all the light of an EXR portrait"),
+        ),
+        default="PNG",
+    )
+    mattes: bpy.props.BoolProperty(
+        name="Mattes", description="Mattes of head, face and mouth too, in the take's folder, for compositing"
+    )
     takes: bpy.props.CollectionProperty(name="Takes", description="What was made in this scene", type=ParlandoTake)
     take_index: bpy.props.IntProperty(name="Take", description="The take selected in the list")
 

@@ -3,6 +3,7 @@
 Strips are found by a custom property, never by a pointer kept over time: an undo or a load makes every pointer invalid.
 """
 
+import contextlib
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -136,9 +137,13 @@ def free_channel(owner: Any, above: int, start: int, end: int) -> int:
 def show(strip: Any, take: str, frames_folder: Path, count: int) -> None:
     """Lets an image strip show a take of `count` frames in `frames_folder`."""
     strip.directory = as_stored(frames_folder) + "/"
-    elements = strip.elements
+    elements, suffix = strip.elements, suffix_in(frames_folder)
+    if len(elements) and not elements[0].filename.endswith(suffix):  # a take of another format
+        for index, element in enumerate(elements):
+            element.filename = frame_name(index, suffix)
+        _read_as(strip, suffix)
     while len(elements) < count:
-        elements.append(frame_name(len(elements)))
+        elements.append(frame_name(len(elements), suffix))
     while len(elements) > count:
         elements.pop(len(elements) - 1)
     if strip.name == strip.get(PICTURE_TAKE):  # not if the user gave it another
@@ -161,10 +166,11 @@ def insert(scene: bpy.types.Scene, sound: Any, take: str, frames_folder: Path, c
         strip = _add_at_once(scene, frames_folder, count, channel, start)
     if strip is None:
         strip = compat.strips(owner).new_image(
-            name=take, filepath=str(frames_folder / frame_name(0)), channel=channel, frame_start=start, fit_method="FIT"
+            name=take, filepath=str(first_in(frames_folder)), channel=channel, frame_start=start, fit_method="FIT"
         )
     strip.name = take
     strip[PICTURE_OF] = sound[SOUND_ID]
+    _read_as(strip, suffix_in(frames_folder))
     show(strip, take, frames_folder, count)
     if compat.right(strip) != end:  # the sound was trimmed while the job ran
         compat.set_right(strip, end)
@@ -178,9 +184,26 @@ def fits(strip: Any, sound: Any) -> bool:
     return compat.left(strip) == compat.left(sound) and compat.right(strip) == compat.right(sound)
 
 
-def frame_name(index: int) -> str:
+def frame_name(index: int, suffix: str = ".png") -> str:
     """File name of frame `index`, from 0."""
-    return f"{index + 1:06d}.png"
+    return f"{index + 1:06d}{suffix}"
+
+
+def suffix_in(frames_folder: Path) -> str:
+    """Of the frames in a folder."""
+    return ".exr" if (frames_folder / frame_name(0, ".exr")).is_file() else ".png"
+
+
+def first_in(frames_folder: Path) -> Path:
+    """The first frame in a folder."""
+    return frames_folder / frame_name(0, suffix_in(frames_folder))
+
+
+def _read_as(strip: Any, suffix: str) -> None:
+    """Takes are straight in any format, which Blender would not think of an EXR; Blender's takes in EXR are linear."""
+    strip.alpha_mode = "STRAIGHT"
+    with contextlib.suppress(TypeError):  # a colour configuration of the user's own has other names: its choice stays
+        strip.colorspace_settings.name = "Linear Rec.709" if suffix == ".exr" else "sRGB"
 
 
 def as_stored(path: Path) -> str:
@@ -214,7 +237,8 @@ def _add_at_once(scene: bpy.types.Scene, folder: Path, count: int, channel: int,
     window, area = next((p for p in places if p[1].type == "SEQUENCE_EDITOR"), places[0])
     editor, kind, active = scene.sequence_editor, area.type, compat.active_strip(scene)
     before = {strip.name for strip in compat.strips(editor)}
-    files: Any = [{"name": frame_name(index)} for index in range(count)]
+    suffix = suffix_in(folder)
+    files: Any = [{"name": frame_name(index, suffix)} for index in range(count)]
     area.type = "SEQUENCE_EDITOR"
     try:
         with compat.shown_in_sequencer(window, scene), bpy.context.temp_override(window=window, area=area, scene=scene):

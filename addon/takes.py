@@ -28,6 +28,9 @@ _SAME = (
     "head",
     "blinks",
     "face",
+    "format",
+    "linear",
+    "mattes",
 )  # what makes two requests one, see `interrupted`
 INPUTS = ("audio.wav", "portrait.png", "edited.npz")  # and portrait.<suffix> of a packed picture
 
@@ -105,6 +108,21 @@ def interrupted(folder: Path, strip_name: str, params: dict[str, Any]) -> Path |
         except (OSError, ValueError, KeyError, TypeError):
             continue  # not a take of ours: left alone
     return None
+
+
+def output(format: str, mattes: bool) -> dict[str, Any]:
+    """What the engine is asked to write, for the scene's `format` and `mattes`. EXR is linear, as Blender takes it."""
+    return {"format": format.lower(), "linear": format == "EXR", "mattes": mattes}
+
+
+def output_of(folder: Path) -> dict[str, Any]:
+    """The same of a take there is: from its edits, frames of the same kind are rendered."""
+    usual = output("PNG", False)
+    try:
+        asked = json.loads((folder / "take.json").read_text(encoding="utf-8")).get("request", {})
+    except (OSError, ValueError) as problem:
+        raise Problem(f"{folder / 'take.json'} cannot be read: generate the take again.") from problem
+    return {name: asked.get(name, value) for name, value in usual.items()}
 
 
 def remove_inputs(folder: Path) -> None:

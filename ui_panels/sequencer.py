@@ -48,6 +48,9 @@ class PARLANDO_PT_generate(bpy.types.Panel):
         column.prop(settings, "head")
         column.prop(settings, "blinks")
         column.prop(settings, "seed")
+        column = layout.column()
+        column.prop(settings, "format")
+        column.prop(settings, "mattes")
 
         row = layout.row()
         row.scale_y = 1.4
