@@ -11,18 +11,20 @@ import bpy
 def register() -> None:
     """Registers every class and starts listening; no process is started before it is needed."""
     from .. import operators, ui_panels
-    from . import engine_process, face3d, jobs, live, preferences, properties
+    from . import batch, engine_process, face3d, jobs, live, preferences, properties
 
     for cls in (
         preferences.ParlandoPreferences,
         *properties.CLASSES,
         *face3d.CLASSES,
+        *batch.CLASSES,
         *operators.CLASSES,
         *ui_panels.CLASSES,
     ):
         bpy.utils.register_class(cls)
     properties.register()
     face3d.register()
+    batch.register()
     jobs.register(engine_process.EngineClient(preferences.launch))
     live.register()
     atexit.register(jobs.stop)
@@ -31,15 +33,23 @@ def register() -> None:
 def unregister() -> None:
     """The reverse; ends the engine."""
     from .. import operators, ui_panels
-    from . import face3d, jobs, live, preferences, properties, pump
+    from . import batch, face3d, jobs, live, preferences, properties, pump
 
     atexit.unregister(jobs.stop)
     pump.unregister()
     live.unregister()
     jobs.unregister()
+    batch.unregister()
     face3d.unregister()
     properties.unregister()
     for cls in reversed(
-        (preferences.ParlandoPreferences, *properties.CLASSES, *face3d.CLASSES, *operators.CLASSES, *ui_panels.CLASSES)
+        (
+            preferences.ParlandoPreferences,
+            *properties.CLASSES,
+            *face3d.CLASSES,
+            *batch.CLASSES,
+            *operators.CLASSES,
+            *ui_panels.CLASSES,
+        )
     ):
         bpy.utils.unregister_class(cls)

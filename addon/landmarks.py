@@ -43,7 +43,8 @@ COLOURS = {
 RIGID = np.array([27, 28, 29, 30, 33, 36, 39, 42, 45])  # nose and eye corners: points that speech does not move
 _PAIRS = [
     *((i, 16 - i) for i in range(8)), *((i, 43 - i) for i in range(17, 22)), (31, 35), (32, 34), (36, 45), (37, 44),
-    (38, 43), (39, 42), (40, 47), (41, 46), (48, 54), (49, 53), (50, 52), (55, 59), (56, 58), (60, 64), (61, 63), (65, 67),
+    (38, 43), (39, 42), (40, 47), (41, 46), (48, 54), (49, 53), (50, 52), (55, 59), (56, 58), (60, 64), (61, 63),
+    (65, 67),
 ]  # fmt: skip
 MIRROR = np.arange(68)  # of a point, the one on the other side
 MIRROR[[a for a, _ in _PAIRS]], MIRROR[[b for _, b in _PAIRS]] = [b for _, b in _PAIRS], [a for a, _ in _PAIRS]
@@ -421,7 +422,7 @@ def _shift_edits(item: bpy.types.Object, frames: int, paths: tuple[str, ...] = (
 
 
 def replace_keys(curve: bpy.types.FCurve, frames: np.ndarray, values: np.ndarray) -> None:
-    """Puts linear keys on `frames` (T,), which lie side by side, in the place of those between them; the others stay."""
+    """Puts linear keys on `frames` (T,), which lie side by side, in place of those between them; the others stay."""
     points: Any = curve.keyframe_points
     count = len(points)
     held: dict[str, np.ndarray] = {}

@@ -1,6 +1,6 @@
 """One verb each, thin: gather, call `addon`, report. No algorithm lives here."""
 
-from . import animate, engine, face3d, generate, landmarks, takes, view
+from . import animate, batch, engine, face3d, generate, landmarks, takes, view
 
 CLASSES = (
     *generate.CLASSES,
@@ -8,6 +8,7 @@ CLASSES = (
     *landmarks.CLASSES,
     *animate.CLASSES,
     *face3d.CLASSES,
+    *batch.CLASSES,
     *engine.CLASSES,
     *view.CLASSES,
 )
