@@ -1,6 +1,7 @@
 """What moves jobs on: a timer in a window, whoever calls `pump()` in background, where timers do not fire."""
 
 import time
+from collections.abc import Callable
 
 import bpy
 
@@ -10,6 +11,8 @@ INTERVAL = 0.1  # s between two steps of the timer
 REDRAW_INTERVAL = 0.25  # s between two redraws while something is in work
 _AREAS = {"SEQUENCE_EDITOR": "UI", "VIEW_3D": "UI", "PREFERENCES": "WINDOW"}
 
+steps: list[Callable[[], bool]] = []  # of those who watch jobs, each says whether anything happened
+
 _last_redraw = 0.0
 _stale = False
 
@@ -18,6 +21,8 @@ def pump() -> bool:
     """Moves jobs, engine, environment and the live picture one step; whether anything changed."""
     happened = jobs.pump()
     happened |= live.step()
+    for step in steps:
+        happened |= step()
     _redraw(happened)
     return happened
 

@@ -482,7 +482,7 @@ class MouthInterior:
         limit = np.interp(u, own.columns, own.bottom, left=np.inf, right=np.inf) - own.edge
         ends = 1.0 - _ease(v[:, None] - limit[None], -0.3, 0.3)
         warmth = np.log(np.maximum(pixels[..., 0], 4e-3) / np.maximum(pixels[..., 1], 4e-3))
-        lips = _ease(warmth - np.log(own.color[0] / own.color[1]), 0.3, 0.6)
+        lips = _ease(warmth - np.log(max(own.color[0], 4e-3) / max(own.color[1], 4e-3)), 0.3, 0.6)
         weight = cv2.GaussianBlur(weight * ends * (1.0 - lips), (0, 0), 0.3 * layer.scale)
         # The light they stood in is taken out of them: that of the frame comes back.
         light = self._light(Slit.of(upper, lower, plane), self.head.px)
