@@ -80,6 +80,7 @@ class DubRequest:
     format: str = "png"  # of the frames: png, png16, exr
     linear: bool = False  # light instead of sRGB, in exr
     mattes: bool = False  # of head, face and mouth too
+    side: int | None = None  # longer side of the frames, where they shall be smaller than the portrait
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,9 @@ class Engine:
             )
         picture = image.load(request.image)
         face = find.find(picture, request.face)
+        if request.side and request.side < max(picture.size):
+            factor = request.side / max(picture.size)
+            picture, face = _smaller(picture, factor), find.face_of(face.mesh * np.float32(factor), 1.0)
         style = style_file.load(request.style) if request.style else None
         identity = {
             "verb": "dub",
@@ -444,28 +448,44 @@ def _plain(request: DubRequest | RenderRequest) -> dict[str, Any]:
     return {k: str(v) if isinstance(v, Path | Fraction) else v for k, v in asdict(request).items()}
 
 
-def landmarks_of(source: Path, which: int = 0, progress: Progress = silent) -> Landmarks:
-    """The 68 landmarks of a picture (one frame) or of every frame of a video. Raises InputError."""
+def landmarks_of(
+    source: Path, which: int = 0, progress: Progress = silent, part: tuple[float, float] | None = None
+) -> Landmarks:
+    """The 68 landmarks of a picture (one frame) or of every frame of a video or of a part of it, from one second to
+    another. Raises InputError."""
     if _is_picture(source):
         picture = image.load(source)
         face = find.find(picture, which)
         points, fps, size = face.landmarks[None], Fraction(25), picture.size
     else:
-        tracked = track(source, progress, which)
+        tracked = track(source, progress, which, part=part)
         points, fps, size = tracked.landmarks, tracked.fps, tracked.size
     _, placed = to_canonical(points)
     pose = np.concatenate([placed.rotation, placed.origin, np.zeros_like(placed.origin[:, :1])], axis=1)
     return Landmarks(points, pose.astype(np.float32), fps, size)
 
 
-def style_of(source: Path, name: str, out: Path, progress: Progress = silent) -> None:
-    """Writes the style of a clip, or of a folder of pictures, of somebody talking. Raises InputError, OutputError."""
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder in order of their names. Raises InputError when there is none."""
+    pictures = sorted(path for path in folder.iterdir() if _is_picture(path))
+    if not pictures:
+        raise InputError(f"The folder {folder} holds no picture: choose one with frames of the style.")
+    return pictures
+
+
+def style_of(
+    source: Path, name: str, out: Path, progress: Progress = silent, part: tuple[float, float] | None = None
+) -> None:
+    """Writes the style of a clip (of `part` of it, from one second to another), or of a folder of pictures, of somebody
+    talking. Raises InputError, OutputError."""
     if source.is_dir():
-        pictures = sorted(path for path in source.iterdir() if _is_picture(path))
-        if not pictures:
-            raise InputError(f"The folder {source} holds no picture: choose one with frames of the style.")
-        points = np.concatenate([landmarks_of(path).landmarks for path in pictures])
+        pictures = pictures_in(source)
+        found = []
+        for path in pictures:
+            progress("face", len(found), len(pictures))
+            found.append(landmarks_of(path).landmarks)
+        points = np.concatenate(found)
     else:
-        points = landmarks_of(source, progress=progress).landmarks
+        points = landmarks_of(source, progress=progress, part=part).landmarks
     with replacing(out) as part:
         style_file.save(from_landmarks(points, name), part)

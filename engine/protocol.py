@@ -13,6 +13,10 @@ Blender → engine, one object a line:
 (`fps` is a fraction [numerator, denominator]; `frames`, where given, overrides T = round(duration × fps).)
 and for render
     {"landmarks": str, "image": str, "style": str|null, "take": str|null, "face": 0, "preview": bool, "out": str}
+(`side`, in dub: the longer side of the frames, where they shall be smaller than the portrait.)
+and for style (a video, or a part of it from `start` to `end` seconds, or a folder of pictures → a style file, and beside
+it NAME.none.png, NAME.m.png, NAME.r.png, NAME.o.png: the face in its reference frames)
+    {"source": str, "name": str, "out": str, "start": 1.5|null, "end": 9.0|null}
 and for units (landmarks → weights of ARKit's face units) {"landmarks": str, "out": str}
 
 `frame` renders one picture while somebody moves landmarks. It is no job: it does not wait behind one, and a newer
@@ -29,6 +33,7 @@ Engine → Blender, one object a line, each with "event":
     done       {"id", "result": {...}}
                dub/render: {"take": folder, "frames": T, "rendered": n, "reused": m, "size": [w, h]}
                units: {"units": file, "frames": T, "names": [...]}
+               style: {"style": file, "name": str, "pictures": [file × 4]}
                frame: {"frame": path, "size": [w, h], "seconds": 0.02}
     error      {"id", "kind": "input"|"missing_model"|"output"|"internal", "message": one sentence, "details": str|null}
     cancelled  {"id"}

@@ -65,6 +65,8 @@ class _Job:
                 break
             before += share
         fraction = min(1.0, before + STAGES.get(stage, 0.0) * done / max(1, total))
+        if stage not in STAGES:  # the one stage of a smaller job
+            fraction = min(1.0, done / max(1, total))
         left = None
         if done and now - self.begun > 1.0:
             left = (now - self.begun) / done * (total - done)
@@ -197,6 +199,7 @@ def _run(engine: Any, job: _Job) -> dict[str, Any]:
     from engine import doctor
     from engine.job import DubRequest, FrameRequest, RenderRequest, landmarks_of, style_of
     from engine.motion.units import write_units
+    from engine.style.pictures import write_pictures
 
     params = dict(job.params)
     for name in ("audio", "image", "style", "out", "landmarks", "take", "source", "wheels"):
@@ -218,8 +221,14 @@ def _run(engine: Any, job: _Job) -> dict[str, Any]:
             found.save(params["out"])
             return {"landmarks": str(params["out"]), "frames": len(found.landmarks), "size": list(found.size)}
         if job.verb == "style":
-            style_of(params["source"], params["name"], params["out"], job.progress)
-            return {"style": str(params["out"]), "name": params["name"]}
+            part = (params["start"], params["end"]) if params.get("end") is not None else None
+            style_of(params["source"], params["name"], params["out"], job.progress, part)
+            pictures = []
+            try:
+                pictures = [str(path) for path in write_pictures(params["source"], params["out"], part)]
+            except ParlandoError as problem:  # the style itself is whole
+                job.note(f"{problem} The style has no pictures of its reference frames.")
+            return {"style": str(params["out"]), "name": params["name"], "pictures": pictures}
         if job.verb == "units":
             return write_units(params["landmarks"], params["out"], job.progress)
         return doctor.examine(str(engine.device), params.get("fetch", False), params.get("wheels"), job.progress)

@@ -45,22 +45,31 @@ class Track:
     found: np.ndarray
 
 
-def track(path: str | Path, progress: Progress = silent, which: int = 0, mesh: bool = False) -> Track:
-    """Follows one face (the largest unless `which` names another) through the video in a file. InputError if none."""
+def track(
+    path: str | Path,
+    progress: Progress = silent,
+    which: int = 0,
+    mesh: bool = False,
+    part: tuple[float, float] | None = None,
+) -> Track:
+    """Follows one face (the largest unless `which` names another) through the video in a file, or through the `part`
+    from one second to another, which then counts from 0. InputError if none."""
     path = Path(path)
     meshes: list[np.ndarray | None] = []
     times: list[float] = []
     follower = _Follower(path, which)
     with _Video(path) as video:
-        for time, rgb in video.frames():
+        for time, rgb in video.frames(part):
             if not times:
                 size = (rgb.shape[1], rgb.shape[0])
             elif (rgb.shape[1], rgb.shape[0]) != size:
                 raise InputError(f"The picture size changes within {path}: convert the video to one size.")
             meshes.append(follower.step(rgb))
             times.append(time)
-            progress("face", len(times), max(video.total, len(times)))
+            progress("face", len(times), max(video.count(part), len(times)))
         fps = video.fps
+    if not times and part is not None:
+        raise InputError(f"{path} has no picture from {part[0]:.1f} s to {part[1]:.1f} s: choose another part of it.")
     if not times:
         raise InputError(f"The video {path} has no frames: choose another, or convert it again.")
     found = np.array([one is not None for one in meshes])
@@ -81,6 +90,22 @@ def track(path: str | Path, progress: Progress = silent, which: int = 0, mesh: b
     landmarks = points[:, IBUG] if mesh else points
     dense = points if mesh else None
     return Track(np.ascontiguousarray(landmarks, np.float32), dense, fps, size, found)
+
+
+def frames_at(path: Path, numbers: list[int], part: tuple[float, float] | None = None) -> list[np.ndarray]:
+    """The pictures (H, W, 3) uint8 sRGB of those frames of the `Track` of the same `part`."""
+    wanted = sorted(set(numbers))
+    shown: dict[int, np.ndarray] = {}
+    with _Video(path) as video:
+        step = 1 / float(video.fps)
+        for time, rgb in video.frames(part):
+            while len(shown) < len(wanted) and time >= (wanted[len(shown)] - 0.5) * step:
+                shown[wanted[len(shown)]] = rgb
+            if len(shown) == len(wanted):
+                break
+    if len(shown) < len(wanted):
+        raise InputError(f"The video {path} ends sooner than it did a moment ago: choose another, or copy it again.")
+    return [shown[number] for number in numbers]
 
 
 def smooth(points: np.ndarray) -> np.ndarray:
@@ -198,15 +223,30 @@ class _Video:
     def __exit__(self, *_: object) -> None:
         self.container.close()
 
-    def frames(self) -> Iterator[tuple[float, np.ndarray]]:
-        """(seconds from the start of the file, (H, W, 3) uint8 upright) of each frame."""
+    def count(self, part: tuple[float, float] | None) -> int:
+        """About how many frames `frames` gives; 0 when not known."""
+        if part is None:
+            return self.total
+        wanted = round((part[1] - part[0]) * self.fps)
+        return min(self.total, wanted) if self.total else wanted
+
+    def frames(self, part: tuple[float, float] | None = None) -> Iterator[tuple[float, np.ndarray]]:
+        """(seconds from the start of the file or part, (H, W, 3) uint8 upright) of each frame."""
         start = (self.container.start_time or 0) / av.time_base
-        time = -1 / float(self.fps)
+        begin, end = part or (0.0, np.inf)
+        half = 0.5 / float(self.fps)
+        time = -2 * half
         try:
+            if begin > 0:
+                self.container.seek(int((begin + start) * av.time_base))  # to a key frame before it
             for frame in self.container.decode(self.stream):
-                time = time + 1 / float(self.fps) if frame.time is None else frame.time - start
+                time = time + 2 * half if frame.time is None else frame.time - start
+                if part is not None and time < begin - half:
+                    continue
+                if time >= end - half:
+                    break
                 rgb = frame.to_ndarray(format="rgb24")
-                yield time, np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90)))
+                yield time - begin, np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90)))
         except av.FFmpegError as problem:
             raise InputError(
                 f"The video {self.path} is damaged after {max(time, 0):.1f} s: convert or copy it again."
