@@ -11,13 +11,14 @@ import bpy
 def register() -> None:
     """Registers every class and starts listening; no process is started before it is needed."""
     from .. import operators, ui_panels
-    from . import batch, engine_process, face3d, jobs, live, preferences, properties
+    from . import batch, engine_process, face3d, jobs, live, preferences, properties, style_preview, styles
 
     for cls in (
         preferences.ParlandoPreferences,
         *properties.CLASSES,
         *face3d.CLASSES,
         *batch.CLASSES,
+        *styles.CLASSES,
         *operators.CLASSES,
         *ui_panels.CLASSES,
     ):
@@ -25,6 +26,8 @@ def register() -> None:
     properties.register()
     face3d.register()
     batch.register()
+    styles.register()
+    style_preview.register()
     jobs.register(engine_process.EngineClient(preferences.launch))
     live.register()
     atexit.register(jobs.stop)
@@ -33,12 +36,14 @@ def register() -> None:
 def unregister() -> None:
     """The reverse; ends the engine."""
     from .. import operators, ui_panels
-    from . import batch, face3d, jobs, live, preferences, properties, pump
+    from . import batch, face3d, jobs, live, preferences, properties, pump, style_preview, styles
 
     atexit.unregister(jobs.stop)
     pump.unregister()
     live.unregister()
     jobs.unregister()
+    style_preview.unregister()
+    styles.unregister()
     batch.unregister()
     face3d.unregister()
     properties.unregister()
@@ -48,6 +53,7 @@ def unregister() -> None:
             *properties.CLASSES,
             *face3d.CLASSES,
             *batch.CLASSES,
+            *styles.CLASSES,
             *operators.CLASSES,
             *ui_panels.CLASSES,
         )

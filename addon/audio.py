@@ -73,19 +73,23 @@ def why_mixed(scene: bpy.types.Scene, strip: Any) -> str:
     return "driven" if any(path in d.data_path or old_path in d.data_path for d in drivers) else ""
 
 
-def extract(scene: bpy.types.Scene, strip: Any, target: Path) -> Generator[float, None, None]:
+def extract(
+    scene: bpy.types.Scene, strip: Any, target: Path, span: tuple[int, int] | None = None
+) -> Generator[float, None, None]:
     """Writes what is heard of `strip` to `target`; yields the part done, 0 to 1. Raises Problem.
 
-    All that is needed of the strip is read before the first yield; later it may be moved or deleted.
+    `span`: not the whole visible part but (first, count) frames of it. All that is needed of the strip is read before
+    the first yield; later it may be moved or deleted.
     """
     check(scene, strip)
-    frames, fps = strips.frames_of(strip), fps_of(scene)
+    first, frames = span or (0, strips.frames_of(strip))
+    fps = fps_of(scene)
     duration = Fraction(frames) / fps
     if why_mixed(scene, strip):
-        yield from _mix(scene, strip, target, duration)
+        yield from _mix(scene, strip, target, compat.left(strip) + first, frames, duration)
         return
     # As Blender places sounds: the handle may lie before the content, then silence comes first.
-    skipped = Fraction(compat.left(strip)) - Fraction(compat.content_start(strip)) + compat.content_trim(strip)
+    skipped = Fraction(compat.left(strip) + first) - Fraction(compat.content_start(strip)) + compat.content_trim(strip)
     begin = skipped / fps - Fraction(strip.sound_offset)
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(_file_of(strip, target.parent))
@@ -231,7 +235,9 @@ def _writing(path: Path, rate: int, channels: int) -> Iterator[Callable[[bytes],
         raise Problem(f"The sound cannot be written to {path.parent} ({problem.strerror}).") from problem
 
 
-def _mix(scene: bpy.types.Scene, strip: Any, target: Path, duration: Fraction) -> Generator[float, None, None]:
+def _mix(
+    scene: bpy.types.Scene, strip: Any, target: Path, start: int, frames: int, duration: Fraction
+) -> Generator[float, None, None]:
     """Blender mixes the strip alone, in a copy of the scene, over just its frames."""
     _forget_mixes()
     with _file_of(strip, target.parent):
@@ -244,7 +250,7 @@ def _mix(scene: bpy.types.Scene, strip: Any, target: Path, duration: Fraction) -
     copy_name = copy.name
     try:
         _keep_only(copy, name)
-        copy.frame_start, copy.frame_end = compat.left(strip), compat.right(strip) - 1
+        copy.frame_start, copy.frame_end = start, start + frames - 1
         copy.use_preview_range = False
         copy.render.use_sequencer = True
         with bpy.context.temp_override(scene=copy):

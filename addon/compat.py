@@ -70,6 +70,18 @@ def content_trim(strip: Any) -> int:
     return int(strip.content_trim_start if hasattr(strip, "content_trim_start") else strip.animation_offset_start)
 
 
+def content_frames(strip: Any) -> int:
+    """Frames the strip's file has, at the file's own rate."""
+    return int(strip.content_duration if hasattr(strip, "content_duration") else strip.frame_duration)
+
+
+def untrimmed_frames(strip: Any) -> float:
+    """Timeline frames the strip would have if its handles were pulled out to the ends of its content."""
+    if hasattr(strip, "left_handle_offset"):
+        return float(strip.duration + strip.left_handle_offset + strip.right_handle_offset)
+    return float(strip.frame_final_duration + strip.frame_offset_start + strip.frame_offset_end)
+
+
 def move_to(strip: Any, frame: int) -> None:
     """Moves the strip so that its visible part starts at `frame`."""
     shift = frame - left(strip)

@@ -49,7 +49,7 @@ def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
         raise Problem(f"{preferences.NO_ENGINE}.")
     audio.check(scene, strip)
     settings = scene.parlando
-    style = _style_file(settings.style_file)
+    style = style_file(settings.style_file)
     folder = takes.create_folder(preferences.takes_home(), strip.name)
     try:
         image = portrait.file_of(scene, folder)
@@ -143,7 +143,9 @@ def render_edits(scene: bpy.types.Scene, take_name: str = "") -> Job:
     image = Path(bpy.path.abspath(take.image))
     if not image.is_file():
         raise Problem(f"The portrait {image} of the take “{take.name}” is gone: put it back there.")
-    style = _style_file(take.style)
+    style = Path(bpy.path.abspath(take.style)) if take.style else None
+    if style is not None and not style.is_file():  # taken out of the library: the landmarks have it already
+        style = None
     base = takes.by_name(scene, take.base) or take
     known = landmarks.Data.load(takes.folder_of(base) / "landmarks.npz")
     moved = landmarks.read(scene, rig, len(known.landmarks), known.size)
@@ -252,7 +254,8 @@ def _show_in_strips(scene: bpy.types.Scene, take: Any) -> bool:
     return bool(shown)
 
 
-def _style_file(setting: str) -> Path | None:
+def style_file(setting: str) -> Path | None:
+    """The style file of a setting, None for ''. Raises Problem when it is missing."""
     if not setting:
         return None
     path = Path(bpy.path.abspath(setting))

@@ -50,6 +50,8 @@ class Job:
     message: str = ""
     notes: list[str] = field(default_factory=list)
     request: Request | None = None
+    temporary: bool = False  # nothing in `folder` is worth keeping when it fails
+    undo: bool = True  # whether the result is a change of the file
 
     @property
     def over(self) -> bool:
@@ -184,7 +186,7 @@ def begin(
         preparation=preparation,
         deliver=deliver,
         words=words or {},
-        stage="reading the sound" if verb == "dub" else "reading the landmarks",
+        stage={"dub": "reading the sound", "style": "reading the pictures"}.get(verb, "reading the landmarks"),
     )
     try:
         finished = _prepare(job)
@@ -330,7 +332,7 @@ def _cancelled(job: Job) -> None:
 
 
 def _failed(job: Job, message: str) -> None:
-    takes.remove_inputs(job.folder)
+    takes.remove(job.folder) if job.temporary else takes.remove_inputs(job.folder)
     if job.folder.exists():
         message = f"{message} What was finished lies in {job.folder}."
     _end(job, "FAILED", message)
@@ -342,12 +344,12 @@ def _unexpected(job: Job, problem: Exception) -> None:
 
 
 def _done(job: Job, result: Any) -> None:
-    if not isinstance(result, dict) or not isinstance(result.get("frames"), int):
+    if not isinstance(result, dict) or (job.verb != "style" and not isinstance(result.get("frames"), int)):
         _failed(job, "The engine's answer was not understood: create its environment again in the preferences.")
         return
     scene = job.scene()
     if scene is None:
-        _end(job, "DONE", f"The file {job.title} was made for is closed: the take lies in {job.folder}.")
+        _end(job, "DONE", f"The file {job.title} was made for is closed: it lies in {job.params['out']}.")
         return
     try:
         message = job.deliver(job, scene, result)
@@ -358,7 +360,8 @@ def _done(job: Job, result: Any) -> None:
         traceback.print_exc(file=sys.stderr)
         _end(job, "FAILED", f"{job.title} lies in {job.folder}, showing it failed ({problem}): please report it.")
         return
-    push_undo(f"Parlando: {job.title}")
+    if job.undo:
+        push_undo(f"Parlando: {job.title}")
     _end(job, "DONE", " ".join([*job.notes, message]))
 
 

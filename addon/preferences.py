@@ -68,6 +68,12 @@ class ParlandoPreferences(bpy.types.AddonPreferences):
         subtype="DIR_PATH",
         default=takes.DEFAULT_HOME,
     )
+    styles_folder: bpy.props.StringProperty(
+        name="Styles",
+        description="The library of styles: style files in this folder are offered in every blend file. Empty: a "
+        "folder of the extension's own",
+        subtype="DIR_PATH",
+    )
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draws them."""
@@ -95,6 +101,12 @@ def environment_folder() -> Path:
 def takes_home() -> Path:
     """Where new takes go."""
     return takes.home(get().takes_folder, own_folder("takes"))
+
+
+def styles_home() -> Path:
+    """The library of styles."""
+    chosen = get().styles_folder
+    return takes.home(chosen, own_folder("styles")) if chosen else own_folder("styles")
 
 
 def engine_python() -> str:

@@ -465,27 +465,29 @@ def landmarks_of(
     return Landmarks(points, pose.astype(np.float32), fps, size)
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """The pictures of a folder in order of their names. Raises InputError when there is none."""
-    pictures = sorted(path for path in folder.iterdir() if _is_picture(path))
+def pictures_in(source: Path) -> list[Path]:
+    """The pictures of a folder in order of their names, a picture itself, none of a video. Raises InputError for a
+    folder without."""
+    if not source.is_dir():
+        return [source] if _is_picture(source) else []
+    pictures = sorted(path for path in source.iterdir() if _is_picture(path))
     if not pictures:
-        raise InputError(f"The folder {folder} holds no picture: choose one with frames of the style.")
+        raise InputError(f"The folder {source} holds no picture: choose one with frames of the style.")
     return pictures
 
 
 def style_of(
-    source: Path, name: str, out: Path, progress: Progress = silent, part: tuple[float, float] | None = None
+    source: Path, name: str, out: Path, progress: Progress = silent, span: tuple[float, float] | None = None
 ) -> None:
-    """Writes the style of a clip (of `part` of it, from one second to another), or of a folder of pictures, of somebody
+    """Writes the style of a clip (of `span` of it, from one second to another), or of a folder of pictures, of somebody
     talking. Raises InputError, OutputError."""
-    if source.is_dir():
-        pictures = pictures_in(source)
-        found = []
+    if pictures := pictures_in(source):
+        found: list[np.ndarray] = []
         for path in pictures:
             progress("face", len(found), len(pictures))
             found.append(landmarks_of(path).landmarks)
         points = np.concatenate(found)
     else:
-        points = landmarks_of(source, progress=progress, part=part).landmarks
+        points = landmarks_of(source, progress=progress, part=span).landmarks
     with replacing(out) as part:
         style_file.save(from_landmarks(points, name), part)

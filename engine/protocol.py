@@ -14,8 +14,8 @@ Blender → engine, one object a line:
 and for render
     {"landmarks": str, "image": str, "style": str|null, "take": str|null, "face": 0, "preview": bool, "out": str}
 (`side`, in dub: the longer side of the frames, where they shall be smaller than the portrait.)
-and for style (a video, or a part of it from `start` to `end` seconds, or a folder of pictures → a style file, and beside
-it NAME.none.png, NAME.m.png, NAME.r.png, NAME.o.png: the face in its reference frames)
+and for style (a video, or a part of it from `start` to `end` seconds, or a folder of pictures → a style file, and
+beside it NAME.none.png, NAME.m.png, NAME.r.png, NAME.o.png: the face in its reference frames)
     {"source": str, "name": str, "out": str, "start": 1.5|null, "end": 9.0|null}
 and for units (landmarks → weights of ARKit's face units) {"landmarks": str, "out": str}
 

@@ -1,6 +1,6 @@
 """One verb each, thin: gather, call `addon`, report. No algorithm lives here."""
 
-from . import animate, batch, engine, face3d, generate, landmarks, takes, view
+from . import animate, batch, engine, face3d, generate, landmarks, styles, takes, view
 
 CLASSES = (
     *generate.CLASSES,
@@ -9,6 +9,7 @@ CLASSES = (
     *animate.CLASSES,
     *face3d.CLASSES,
     *batch.CLASSES,
+    *styles.CLASSES,
     *engine.CLASSES,
     *view.CLASSES,
 )

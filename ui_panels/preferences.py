@@ -48,6 +48,7 @@ def draw(settings: "ParlandoPreferences", layout: bpy.types.UILayout) -> None:
 
     box = layout.box()
     box.prop(settings, "takes_folder")
+    box.prop(settings, "styles_folder")
 
 
 def _check(box: bpy.types.UILayout, context: bpy.types.Context) -> None:

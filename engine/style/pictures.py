@@ -31,8 +31,7 @@ def write_pictures(source: Path, style: Path, part: tuple[float, float] | None =
 
     made = style_file.load(style)
     numbers = [int(number) for number in made.frames]
-    if source.is_dir():
-        there = pictures_in(source)
+    if there := pictures_in(source):
         frames = [image.load(there[number]).rgb for number in numbers]
     else:
         frames = frames_at(source, numbers, part)

@@ -49,7 +49,7 @@ def test_a_part_is_tracked_as_in_the_whole(clip: Path) -> None:
 
 def test_pictures_show_the_reference_frames(clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "ann.safetensors"
-    style_of(clip, "Ann ☺", out, part=(0.5, 1.5))
+    style_of(clip, "Ann ☺", out, span=(0.5, 1.5))
     written = pictures.write_pictures(clip, out, (0.5, 1.5))
     assert [path.name for path in written] == ["ann.none.png", "ann.m.png", "ann.r.png", "ann.o.png"]
     style = file.load(out)
