@@ -120,6 +120,7 @@ def test_from_the_visible_part_of_a_movie_strip(
     scene.render.fps = 12
     trim(movie(parlando, scene, film / "preview.mp4"), 6, 12)  # 12 of its 30 frames, half a second in
     scene.parlando_styles.name = "Astro naut"
+    bpy.ops.ed.undo_push(message="Before")
     assert bpy.ops.parlando.make_style() == {"FINISHED"}
     seen: list[float] = []
     while state().status == "WORKING":
@@ -199,7 +200,8 @@ def test_errors_name_the_strip(
     empty = tmp_path / "empty.mp4"
     code = "import av, numpy, sys; c = av.open(sys.argv[1], 'w'); s = c.add_stream('libx264', rate=12)\n"
     code += "s.width = s.height = 64; s.pix_fmt = 'yuv420p'; f = numpy.zeros((64, 64, 3), 'u1')\n"
-    code += "for _ in range(3): c.mux(s.encode(av.VideoFrame.from_ndarray(f, format='rgb24')))\nc.mux(s.encode()); c.close()"
+    code += "for _ in range(3): c.mux(s.encode(av.VideoFrame.from_ndarray(f, format='rgb24')))\n"
+    code += "c.mux(s.encode()); c.close()"
     subprocess.run([engine, "-c", code, str(empty)], check=True)
     movie(parlando, scene, empty)
     bpy.ops.parlando.make_style()
@@ -238,7 +240,7 @@ def test_a_library_that_cannot_be_written(
     (tmp_path / "file").write_text("in the way")
     parlando.preferences.get().styles_folder = str(tmp_path / "file" / "styles")
     movie(parlando, scene, film / "preview.mp4")
-    with pytest.raises(RuntimeError, match="styles folder .* cannot be written"):
+    with pytest.raises(RuntimeError, match=r"styles folder .* cannot be written"):
         bpy.ops.parlando.make_style()
     parlando.preferences.get().styles_folder = ""
     assert parlando.preferences.styles_home() == parlando.preferences.own_folder("styles")
