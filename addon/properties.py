@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
-from . import jobs, live, strips
+from . import jobs, live, strips, touch
 
 if TYPE_CHECKING:
     from bpy.types import Context
@@ -108,6 +108,12 @@ class ParlandoScene(bpy.types.PropertyGroup):
     )
     mattes: bpy.props.BoolProperty(
         name="Mattes", description="Mattes of head, face and mouth too, in the take's folder, for compositing"
+    )
+    region: bpy.props.EnumProperty(
+        name="Region",
+        description="The landmarks that the tools under Touch Up change",
+        items=touch.REGION_ITEMS,
+        default="MOUTH_JAW",
     )
     takes: bpy.props.CollectionProperty(name="Takes", description="What was made in this scene", type=ParlandoTake)
     take_index: bpy.props.IntProperty(name="Take", description="The take selected in the list")
