@@ -18,7 +18,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import compat, pulls, strips, takes
+from . import compat, pins, pulls, strips, takes
 from .problem import Problem
 
 # iBUG order; sides are the speaker's own.
@@ -215,7 +215,7 @@ def add(scene: bpy.types.Scene, take: Any, start: int, camera: bool = False) -> 
     layer.strips.new(type="KEYFRAME")
     for item in (head, *points):
         _slot(action, item)
-    set_motion(rig, data, start)
+    set_motion(rig, layer_of(scene, take.sound_id, data), start)
     show(rig, take)
     if camera:
         _add_camera(scene, collection, picture, data.size)
@@ -239,19 +239,20 @@ def update(scene: bpy.types.Scene, take: Any, start: int) -> None:
     if before is None or before.name != base.name or moved:
         data = Data.load(takes.folder_of(base) / "landmarks.npz")
         if before is not None and (takes.folder_of(before) / "landmarks.npz").is_file():
-            keep_edits(rig, Data.load(takes.folder_of(before) / "landmarks.npz"))
+            known = Data.load(takes.folder_of(before) / "landmarks.npz")
+            keep_edits(rig, layer_of(scene, take.sound_id, known))
         if moved:
             for item in (rig.head, *rig.points):
                 _shift_edits(item, moved)
             for item in rig.collection.all_objects:
                 if item.get(ROLE) == "handle":
                     _shift_edits(item, moved, ("location", "delta_location"))
-        set_motion(rig, data, start)
+        set_motion(rig, layer_of(scene, take.sound_id, data), start)
         rig.collection[BASE] = base.name
     show(rig, take)
 
 
-def local_motion(data: Data) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def local_motion(data: Data) -> pins.Layer:
     """What is keyed, all float32: the head's location and angles (T, 3), the points' locations on it (T, 68, 3)."""
     place, angles = head_motion(data)
     turn = _from_euler(angles.astype(np.float64))
@@ -260,9 +261,14 @@ def local_motion(data: Data) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return place, angles, local.astype(np.float32)
 
 
-def keep_edits(rig: Rig, engine: Data) -> None:
-    """Where a point's `location` is not what `engine` had keyed, an animator moved it: it goes to `delta_location`."""
-    _, _, local = local_motion(engine)
+def layer_of(scene: bpy.types.Scene, sound_id: str, data: Data) -> pins.Layer:
+    """What `location` and the head are keyed with: a take's motion, and what was there on pinned frames."""
+    return pins.hold(local_motion(data), pins.of(scene, sound_id), data.arrays)
+
+
+def keep_edits(rig: Rig, keyed: pins.Layer) -> None:
+    """Where a point's `location` is not what was `keyed`, an animator moved it: it goes to `delta_location`."""
+    _, _, local = keyed
     start = int(rig.picture[START])
     frames = np.arange(start, start + len(local), dtype=np.float64)
     for index, item in enumerate(rig.points):
@@ -270,22 +276,22 @@ def keep_edits(rig: Rig, engine: Data) -> None:
         touched = np.abs(edit).max(axis=1) > _EDIT
         if not touched.any():
             continue
-        keyed = touched.copy()  # and still before and after
-        keyed[1:] |= touched[:-1]
-        keyed[:-1] |= touched[1:]
+        near = touched.copy()  # and still before and after
+        near[1:] |= touched[:-1]
+        near[:-1] |= touched[1:]
         delta = values(item, "delta_location", frames) + np.where(touched[:, None], edit, 0.0)
         curves = channels(item)
         for axis in range(3):
             curve = curves.find("delta_location", index=axis) or curves.new("delta_location", index=axis)
-            for frame in np.flatnonzero(keyed):
+            for frame in np.flatnonzero(near):
                 key = curve.keyframe_points.insert(frames[frame], delta[frame, axis], options={"FAST"})
                 key.interpolation = "LINEAR"
             curve.update()
 
 
-def set_motion(rig: Rig, data: Data, start: int) -> None:
+def set_motion(rig: Rig, layer: pins.Layer, start: int) -> None:
     """Keys `location` of all and the head's rotation, one key a frame from `start` on. Deltas are not touched."""
-    place, angles, local = local_motion(data)
+    place, angles, local = layer
     times = np.arange(start, start + len(local), dtype=np.float32)
     rig.head.rotation_mode = "XYZ"
     _key(rig.head, "location", times, place)

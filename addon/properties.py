@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
-from . import jobs, live, strips
+from . import jobs, live, pins, strips
 
 if TYPE_CHECKING:
     from bpy.types import Context
@@ -111,6 +111,10 @@ class ParlandoScene(bpy.types.PropertyGroup):
     )
     takes: bpy.props.CollectionProperty(name="Takes", description="What was made in this scene", type=ParlandoTake)
     take_index: bpy.props.IntProperty(name="Take", description="The take selected in the list")
+    pins: bpy.props.CollectionProperty(
+        name="Pins", description="Frames that keep their motion when a new take comes", type=pins.ParlandoPin
+    )
+    pin_index: bpy.props.IntProperty(name="Pin", description="The pinned range selected in the list")
 
 
 def _told(name: str) -> Any:
@@ -149,7 +153,7 @@ class ParlandoStatus(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (ParlandoTake, ParlandoScene, ParlandoStatus)
+CLASSES = (ParlandoTake, pins.ParlandoPin, ParlandoScene, ParlandoStatus)
 
 
 def register() -> None:

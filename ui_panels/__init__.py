@@ -1,5 +1,5 @@
 """Panels: they draw and decide nothing."""
 
-from . import animate, batch, face3d, sequencer, view3d
+from . import animate, batch, face3d, pins, sequencer, view3d
 
-CLASSES = (*sequencer.CLASSES, *batch.CLASSES, *view3d.CLASSES, *animate.CLASSES, *face3d.CLASSES)
+CLASSES = (*sequencer.CLASSES, *batch.CLASSES, *view3d.CLASSES, *animate.CLASSES, *pins.CLASSES, *face3d.CLASSES)
