@@ -142,7 +142,7 @@ def _render_pinned(scene: bpy.types.Scene, take: Any) -> str:
     except Problem as problem:
         take.note = f"{differing} frames at pins are not as in the picture: Render Edits renders them"
         return f"{told} {differing} frames at pins are not rendered: {problem}"
-    take.note = f"{differing} frames at pins are rendered into {job.title}"
+    take.note = f"{differing} frames at pins are not as in this picture: {job.title} was begun with them"
     return f"{told} {differing} frames at pins follow as {job.title}."
 
 

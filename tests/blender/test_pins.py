@@ -111,6 +111,33 @@ def test_edits_on_pinned_frames_stay_edits(
     assert np.allclose(parlando.landmarks.values(lip, "delta_location", at)[0], delta)
 
 
+def test_a_head_turned_by_hand_stays_turned(
+    parlando: SimpleNamespace, scene: Any, sound: Any, rig: Any, tmp_path: Path
+) -> None:
+    from mathutils import Euler
+
+    for curve in parlando.compat.curves(rig.head):
+        if curve.data_path == "rotation_euler":
+            for index in (14, 15):
+                curve.keyframe_points[index].co.y += 0.1 * (curve.array_index + 1)
+        elif curve.array_index == 0:
+            curve.keyframe_points[20].co.y += 0.25
+        curve.update()
+    before = keyed(parlando, scene)
+    engine = engines(parlando, scene.parlando.takes["voice_001"])
+    second = another(parlando, scene, sound, tmp_path, 2)
+    assert (keyed(parlando, scene) == engines(parlando, second)).all()
+    at = np.arange(START, START + FRAMES, dtype=np.float64)
+    moved = parlando.landmarks.values(rig.head, "delta_location", at)
+    assert abs(moved[20, 0] - 0.25) < 1e-5 and np.count_nonzero(np.abs(moved) > 1e-6) == 1
+    turned = parlando.landmarks.values(rig.head, "delta_rotation_euler", at)
+    assert np.flatnonzero(np.abs(turned).max(axis=1) > 1e-6).tolist() == [14, 15]
+    for index in (14, 15):  # on top of what the engine had, it is what was seen
+        seen = Euler(before[index, 3:6]).to_matrix()
+        again = Euler(turned[index]).to_matrix() @ Euler(engine[index, 3:6]).to_matrix()
+        assert np.abs(np.array(seen) - np.array(again)).max() < 1e-5
+
+
 def test_unpin_some(parlando: SimpleNamespace, scene: Any, sound: Any, rig: Any, tmp_path: Path) -> None:
     before = keyed(parlando, scene)
     assert not bpy.ops.parlando.unpin_frames.poll()
@@ -201,6 +228,23 @@ def test_save_load_and_a_file_from_before_pins(
     sound = parlando.strips.by_name(scene, "voice")
     another(parlando, scene, sound, tmp_path, 3)
     assert (keyed(parlando, scene)[10:15] == before[10:15]).all()
+
+
+def test_the_panel_draws(parlando: SimpleNamespace, scene: Any, sound: Any, rig: Any) -> None:
+    import sys
+    from unittest.mock import MagicMock
+
+    panels = sys.modules[f"{parlando.pins.__package__.rpartition('.')[0]}.ui_panels.pins"]
+    bpy.ops.parlando.pin_frames(start=20, end=24)
+    drawn = MagicMock()
+    panels.PARLANDO_PT_pins.draw(SimpleNamespace(layout=drawn), bpy.context)
+    assert drawn.template_list.call_count == 1
+    (pin,) = scene.parlando.pins
+    panels.PARLANDO_UL_pins.draw_item(None, bpy.context, drawn, None, pin, 0, None, "")
+    button = drawn.row.return_value.operator.return_value
+    assert (button.start, button.end) == (20, 24)
+    settings, shown = scene.parlando, SimpleNamespace(bitflag_filter_item=4)
+    assert panels.PARLANDO_UL_pins.filter_items(shown, bpy.context, settings, "pins") == ([4], [])
 
 
 def test_compare_flips_between_two(
