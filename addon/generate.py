@@ -13,7 +13,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import audio, compat, jobs, landmarks, portrait, preferences, pump, strips, takes
+from . import audio, compat, jobs, landmarks, pin_frames, portrait, preferences, pump, strips, takes
 from .jobs import Job, NotPlaced
 from .problem import Problem
 from .strips import SoundRef
@@ -128,11 +128,29 @@ def _deliver_generate(scene: bpy.types.Scene, ref: SoundRef, info: TakeInfo, lik
         strips.insert(scene, sound, info.name, folder, info.frames, like)
     take = takes.register_in(scene, info)
     landmarks.update(scene, take, compat.left(sound))
-    return f"{take.name}: {take.frames} frames."
+    return f"{take.name}: {take.frames} frames.{_render_pinned(scene, take)}"
 
 
-def render_edits(scene: bpy.types.Scene, take_name: str = "") -> Job:
-    """Queues a rendering of the landmarks as they are now (of the shown take for ''). Raises Problem."""
+def _render_pinned(scene: bpy.types.Scene, take: Any) -> str:
+    """A new take's frames know nothing of pins: those that pins make another are queued to be rendered; tells it."""
+    differing, resting = pin_frames.against(scene, take)
+    told = f" {resting} pinned ranges are of another portrait and rest." if resting else ""
+    if not differing:
+        return told
+    try:
+        job = render_edits(scene, take.name, pinned=differing)
+    except Problem as problem:
+        take.note = f"{differing} frames at pins are not as in the picture: Render Edits renders them"
+        return f"{told} {differing} frames at pins are not rendered: {problem}"
+    take.note = f"{differing} frames at pins are not as in this picture: {job.title} was begun with them"
+    return f"{told} {differing} frames at pins follow as {job.title}."
+
+
+def render_edits(scene: bpy.types.Scene, take_name: str = "", pinned: int = 0) -> Job:
+    """Queues a rendering of the landmarks as they are now (of the shown take for ''). Raises Problem.
+
+    `pinned`: that many frames are rendered for pins, right after a new take, which it then stands for.
+    """
     take = take_named(scene, take_name)
     if not preferences.engine_python():
         raise Problem(f"{preferences.NO_ENGINE}.")
@@ -164,6 +182,7 @@ def render_edits(scene: bpy.types.Scene, take_name: str = "") -> Job:
         base=base.name,
         note="",
     )
+    take_of_pins = str(take.name)
     params = {
         "landmarks": str(folder / "edited.npz"),
         "image": str(image),
@@ -176,7 +195,7 @@ def render_edits(scene: bpy.types.Scene, take_name: str = "") -> Job:
     }
 
     def deliver(job: Job, scene: bpy.types.Scene, result: dict[str, Any]) -> str:
-        return _deliver_edits(scene, info, result)
+        return _deliver_edits(scene, info, result, take_of_pins if pinned else "", pinned)
 
     job = jobs.begin(scene, "render", folder, params, _write_edits(folder, old, known, moved), deliver)
     pump.wake()
@@ -199,13 +218,17 @@ def _write_edits(folder: Path, old: Path, known: landmarks.Data, moved: np.ndarr
     yield 1.0
 
 
-def _deliver_edits(scene: bpy.types.Scene, info: TakeInfo, result: dict[str, Any]) -> str:
+def _deliver_edits(
+    scene: bpy.types.Scene, info: TakeInfo, result: dict[str, Any], stands_for: str = "", pinned: int = 0
+) -> str:
     """Shows the re-rendered take wherever the sound's takes are shown. Curves stay as they are: they are its source."""
     (info.folder / "edited.npz").unlink(missing_ok=True)  # landmarks.npz has it now
     take = takes.register_in(scene, info)
     rendered, reused = int(result.get("rendered", 0)), int(result.get("reused", 0))
     take.note = f"{rendered} of {info.frames} frames rendered again, {reused} reused"
-    _show_in_strips(scene, take)
+    if pinned:
+        take.note += f"; {pinned} of them at pins"
+    _show_in_strips(scene, take, stands_for)
     rig = landmarks.find(scene, take.sound_id)
     if rig is not None:
         landmarks.show(rig, take)
@@ -234,7 +257,20 @@ def use_take(scene: bpy.types.Scene, name: str) -> str:
     if rig is not None:
         landmarks.update(scene, take, compat.left(sound) if sound is not None else int(rig.picture[landmarks.START]))
     scene.parlando.take_index = next(i for i, other in enumerate(scene.parlando.takes) if other.name == take.name)
-    return f"{take.name} is shown."
+    differing, _ = pin_frames.against(scene, take)
+    told = f" {differing} frames at pins are not as in its picture: Render Edits renders them." if differing else ""
+    return f"{take.name} is shown.{told}"
+
+
+def other_take(scene: bpy.types.Scene) -> Any | None:
+    """The take to compare the shown one with: the one shown before, else the newest other of its sound."""
+    take = takes.shown(scene, strips.sound_in_use(scene))
+    if take is None:
+        return None
+    before = [strip.get(strips.PICTURE_BEFORE, "") for strip in strips.pictures(scene, take.sound_id)]
+    mine = [other for other in takes.of_sound(scene, take.sound_id) if other.name != take.name]
+    mine = [other for other in mine if not takes.why_not_usable(other)]
+    return next((other for other in mine if other.name in before), mine[-1] if mine else None)
 
 
 def add_landmarks(scene: bpy.types.Scene, name: str = "", camera: bool = False) -> str:
@@ -246,11 +282,17 @@ def add_landmarks(scene: bpy.types.Scene, name: str = "", camera: bool = False) 
     return f"“{rig.collection.name}”: 68 landmarks over {take.frames} frames."
 
 
-def _show_in_strips(scene: bpy.types.Scene, take: Any) -> bool:
-    """Lets the sound's image strips, pieces of a cut one included, show the take; whether there was one."""
+def _show_in_strips(scene: bpy.types.Scene, take: Any, stands_for: str = "") -> bool:
+    """Lets the sound's image strips, pieces of a cut one included, show the take; whether there was one.
+
+    Where `stands_for` was shown until now, the take before that one stays the one to compare with.
+    """
     shown = strips.pictures(scene, take.sound_id)
     for strip in shown:
+        before = strip.get(strips.PICTURE_BEFORE, "")
         strips.show(strip, take.name, takes.frames_folder(take), take.frames)
+        if before and strip.get(strips.PICTURE_BEFORE) == stands_for:
+            strip[strips.PICTURE_BEFORE] = before
     return bool(shown)
 
 

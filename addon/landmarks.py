@@ -4,8 +4,8 @@ Spaces. A pixel of the portrait (x right, y down, z toward the viewer, all in pi
 at X = (x − W/2)·s, Y = −z·s, Z = (H/2 − y)·s, with s = 2 / max(W, H): upright, facing −Y, the longer side 2 units. The
 head empty is the plane's child and carries the pose; the 68 are the head's children. So plane⁻¹ · world of a landmark
 is its pixel, wherever the plane is moved. `location` and the head's `rotation_euler` are the engine's; `delta_location`
-(and the head's other deltas) are the animator's: a new take never takes them away. An animator who moved a landmark in
-`location` finds that edit in `delta_location` when the next take comes.
+(and the head's other deltas) are the animator's: a new take never takes them away. An animator who moved a landmark or
+the head in `location`, or turned the head, finds that edit in the deltas when the next take comes.
 
 Nothing here renders and nothing here calls the engine.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import compat, pulls, strips, takes
+from . import compat, pins, pulls, strips, takes
 from .problem import Problem
 
 # iBUG order; sides are the speaker's own.
@@ -199,6 +199,7 @@ def add(scene: bpy.types.Scene, take: Any, start: int, camera: bool = False) -> 
         np.linalg.norm(to_plane(data.landmarks[0, 45], data.size) - to_plane(data.landmarks[0, 36], data.size))
     )
     head.empty_display_type, head.empty_display_size = "ARROWS", 0.6 * eyes
+    head.show_name = head.show_in_front = True  # it is the head's handle
     collection.objects.link(head)
     points = []
     for index, name in enumerate(NAMES):
@@ -215,7 +216,7 @@ def add(scene: bpy.types.Scene, take: Any, start: int, camera: bool = False) -> 
     layer.strips.new(type="KEYFRAME")
     for item in (head, *points):
         _slot(action, item)
-    set_motion(rig, data, start)
+    set_motion(rig, layer_of(scene, take.sound_id, data), start)
     show(rig, take)
     if camera:
         _add_camera(scene, collection, picture, data.size)
@@ -239,19 +240,20 @@ def update(scene: bpy.types.Scene, take: Any, start: int) -> None:
     if before is None or before.name != base.name or moved:
         data = Data.load(takes.folder_of(base) / "landmarks.npz")
         if before is not None and (takes.folder_of(before) / "landmarks.npz").is_file():
-            keep_edits(rig, Data.load(takes.folder_of(before) / "landmarks.npz"))
+            known = Data.load(takes.folder_of(before) / "landmarks.npz")
+            keep_edits(rig, layer_of(scene, take.sound_id, known))
         if moved:
             for item in (rig.head, *rig.points):
                 _shift_edits(item, moved)
             for item in rig.collection.all_objects:
                 if item.get(ROLE) == "handle":
                     _shift_edits(item, moved, ("location", "delta_location"))
-        set_motion(rig, data, start)
+        set_motion(rig, layer_of(scene, take.sound_id, data), start)
         rig.collection[BASE] = base.name
     show(rig, take)
 
 
-def local_motion(data: Data) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def local_motion(data: Data) -> pins.Layer:
     """What is keyed, all float32: the head's location and angles (T, 3), the points' locations on it (T, 68, 3)."""
     place, angles = head_motion(data)
     turn = _from_euler(angles.astype(np.float64))
@@ -260,32 +262,47 @@ def local_motion(data: Data) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return place, angles, local.astype(np.float32)
 
 
-def keep_edits(rig: Rig, engine: Data) -> None:
-    """Where a point's `location` is not what `engine` had keyed, an animator moved it: it goes to `delta_location`."""
-    _, _, local = local_motion(engine)
+def layer_of(scene: bpy.types.Scene, sound_id: str, data: Data) -> pins.Layer:
+    """What `location` and the head are keyed with: a take's motion, and what was there on pinned frames."""
+    return pins.hold(local_motion(data), pins.of(scene, sound_id), data.arrays)
+
+
+def keep_edits(rig: Rig, keyed: pins.Layer) -> None:
+    """Where `location`, or the head's rotation, is not what was `keyed`, an animator moved it: the deltas get that."""
+    place, angles, local = keyed
     start = int(rig.picture[START])
     frames = np.arange(start, start + len(local), dtype=np.float64)
-    for index, item in enumerate(rig.points):
-        edit = values(item, "location", frames) - local[:, index]
+    for item, engine in ((rig.head, place), *((point, local[:, i]) for i, point in enumerate(rig.points))):
+        edit = values(item, "location", frames) - engine
         touched = np.abs(edit).max(axis=1) > _EDIT
-        if not touched.any():
-            continue
-        keyed = touched.copy()  # and still before and after
-        keyed[1:] |= touched[:-1]
-        keyed[:-1] |= touched[1:]
-        delta = values(item, "delta_location", frames) + np.where(touched[:, None], edit, 0.0)
-        curves = channels(item)
-        for axis in range(3):
-            curve = curves.find("delta_location", index=axis) or curves.new("delta_location", index=axis)
-            for frame in np.flatnonzero(keyed):
-                key = curve.keyframe_points.insert(frames[frame], delta[frame, axis], options={"FAST"})
-                key.interpolation = "LINEAR"
-            curve.update()
+        if touched.any():
+            _key_edit(item, "delta_location", frames, touched, values(item, "delta_location", frames) + edit)
+    turned = values(rig.head, "rotation_euler", frames)
+    touched = np.abs(turned - angles).max(axis=1) > _EDIT
+    if touched.any() and rig.head.rotation_mode == "XYZ":
+        delta = _from_euler(values(rig.head, "delta_rotation_euler", frames))
+        back = _from_euler(angles.astype(np.float64)).transpose(0, 2, 1)
+        _key_edit(rig.head, "delta_rotation_euler", frames, touched, _to_euler(delta @ _from_euler(turned) @ back))
 
 
-def set_motion(rig: Rig, data: Data, start: int) -> None:
+def _key_edit(item: bpy.types.Object, path: str, frames: np.ndarray, touched: np.ndarray, moved: np.ndarray) -> None:
+    """Keys a delta as `moved` (T, 3) on `touched` frames, and as it is on those before and after."""
+    near = touched.copy()
+    near[1:] |= touched[:-1]
+    near[:-1] |= touched[1:]
+    wanted = np.where(touched[:, None], moved, values(item, path, frames))
+    curves = channels(item)
+    for axis in range(3):
+        curve = curves.find(path, index=axis) or curves.new(path, index=axis)
+        for frame in np.flatnonzero(near):
+            key = curve.keyframe_points.insert(frames[frame], wanted[frame, axis], options={"FAST"})
+            key.interpolation = "LINEAR"
+        curve.update()
+
+
+def set_motion(rig: Rig, layer: pins.Layer, start: int) -> None:
     """Keys `location` of all and the head's rotation, one key a frame from `start` on. Deltas are not touched."""
-    place, angles, local = local_motion(data)
+    place, angles, local = layer
     times = np.arange(start, start + len(local), dtype=np.float32)
     rig.head.rotation_mode = "XYZ"
     _key(rig.head, "location", times, place)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
-from . import jobs, live, strips, touch
+from . import jobs, live, pins, strips, touch
 
 if TYPE_CHECKING:
     from bpy.types import Context
@@ -117,6 +117,10 @@ class ParlandoScene(bpy.types.PropertyGroup):
     )
     takes: bpy.props.CollectionProperty(name="Takes", description="What was made in this scene", type=ParlandoTake)
     take_index: bpy.props.IntProperty(name="Take", description="The take selected in the list")
+    pins: bpy.props.CollectionProperty(
+        name="Pins", description="Frames that keep their motion when a new take comes", type=pins.ParlandoPin
+    )
+    pin_index: bpy.props.IntProperty(name="Pin", description="The pinned range selected in the list")
 
 
 def _told(name: str) -> Any:
@@ -155,7 +159,7 @@ class ParlandoStatus(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (ParlandoTake, ParlandoScene, ParlandoStatus)
+CLASSES = (ParlandoTake, pins.ParlandoPin, ParlandoScene, ParlandoStatus)
 
 
 def register() -> None:

@@ -19,6 +19,7 @@ SOUND_ID = "parlando_id"  # on a sound strip: who it is
 SOUND_NAME = "parlando_name"  # its name at that time: a duplicate of the strip has another
 PICTURE_OF = "parlando_sound"  # on an image strip: the id of the sound it shows
 PICTURE_TAKE = "parlando_take"  # the take it shows
+PICTURE_BEFORE = "parlando_before"  # the take it showed before that one
 HIGHEST_CHANNEL = 128
 LONG = 2000  # frames from which adding one by one is slow: 0.05 s for 2000, 16 s for 16000
 _PLACEMENT = ("offset_x", "offset_y", "scale_x", "scale_y", "rotation", "origin", "filter")
@@ -148,6 +149,8 @@ def show(strip: Any, take: str, frames_folder: Path, count: int) -> None:
         elements.pop(len(elements) - 1)
     if strip.name == strip.get(PICTURE_TAKE):  # not if the user gave it another
         strip.name = take
+    if strip.get(PICTURE_TAKE, take) != take:
+        strip[PICTURE_BEFORE] = strip[PICTURE_TAKE]
     strip[PICTURE_TAKE] = take
     compat.forget_pixels(strip)
 

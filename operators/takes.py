@@ -1,4 +1,4 @@
-"""Show another take."""
+"""Show another take, and compare two."""
 
 from typing import TYPE_CHECKING
 
@@ -38,4 +38,31 @@ class PARLANDO_OT_use_take(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (PARLANDO_OT_use_take,)
+class PARLANDO_OT_compare_take(bpy.types.Operator):
+    """Flip to the take that was shown before, and back with the next press: to see which of two is better"""
+
+    bl_idname = "parlando.compare_take"
+    bl_label = "Flip Takes"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs two takes of one sound."""
+        if generate.other_take(compat.sequencer_scene(context)) is None:
+            cls.poll_message_set("There is no second take of this sound to compare with")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
+        """Shows the other."""
+        scene = compat.sequencer_scene(context)
+        try:
+            other = generate.other_take(scene)
+            self.report({"INFO"}, generate.use_take(scene, other.name if other is not None else ""))
+        except Problem as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+CLASSES = (PARLANDO_OT_use_take, PARLANDO_OT_compare_take)

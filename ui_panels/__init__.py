@@ -1,5 +1,13 @@
 """Panels: they draw and decide nothing."""
 
-from . import animate, batch, face3d, sequencer, styles, view3d
+from . import animate, batch, face3d, pins, sequencer, styles, view3d
 
-CLASSES = (*sequencer.CLASSES, *batch.CLASSES, *styles.CLASSES, *view3d.CLASSES, *animate.CLASSES, *face3d.CLASSES)
+CLASSES = (
+    *sequencer.CLASSES,
+    *styles.CLASSES,
+    *batch.CLASSES,
+    *view3d.CLASSES,
+    *animate.CLASSES,
+    *pins.CLASSES,
+    *face3d.CLASSES,
+)

@@ -132,6 +132,7 @@ class PARLANDO_PT_takes(bpy.types.Panel):
         take = takes.shown(scene, sound)
         if take is not None and take.note:
             parts.text(layout, context, f"{take.name}: {take.note}.")
+        layout.operator("parlando.compare_take", icon="ARROW_LEFTRIGHT")
         layout.operator("parlando.add_landmarks", icon="EMPTY_AXIS")
         parts.reason(layout, context, takes.why_not_usable(take))
 
