@@ -494,7 +494,7 @@ def evaluate(curve: bpy.types.FCurve, frames: np.ndarray) -> np.ndarray:
         return np.array([curve.evaluate(frame) for frame in frames])
     pairs = np.empty(2 * count, np.float32)
     curve.keyframe_points.foreach_get("co", pairs)
-    times, keyed = pairs[0::2], pairs[1::2].astype(np.float64)
+    times, keyed = pairs[0::2].copy(), pairs[1::2].astype(np.float64)
     if count == len(frames) and (times == frames).all():
         return keyed
     values = np.interp(frames, times, keyed)

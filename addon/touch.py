@@ -268,6 +268,7 @@ def add(curve: bpy.types.FCurve, still: float, start: int, change: np.ndarray) -
     if right == len(times) or times[right] > last:
         plain.add(last)
     kinds = held["interpolation"][:, 0]
+    leaving = _segment(held, right - 1) if 0 < right < len(times) else None  # before the other border's cut changes it
     if 0 <= left < len(times) - 1 and times[left] < first:
         if kinds[left] == _BEZIER and (halves := _split(_segment(held, left), first)) is not None:
             before, after = halves
@@ -277,7 +278,7 @@ def add(curve: bpy.types.FCurve, still: float, start: int, change: np.ndarray) -
         elif kinds[left] > _LINEAR:
             plain |= set(range(int(np.floor(times[left])) + 1, first))
     if 0 < right < len(times) and times[right] > last:
-        if kinds[right - 1] == _BEZIER and (halves := _split(_segment(held, right - 1), last)) is not None:
+        if leaving is not None and kinds[right - 1] == _BEZIER and (halves := _split(leaving, last)) is not None:
             before, after = halves
             held["handle_left"][right] = after[2]
             borders.append(_key(after[0], before[2], after[1]))

@@ -77,6 +77,8 @@ def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
     style = verb("style", "Makes a style file from a clip or a folder of pictures of somebody talking.")
     style.add_argument("source", type=Path, help="a video, or a folder of pictures")
     style.add_argument("--name", help="the style's name; without it the file's")
+    style.add_argument("--fit", type=float, default=0.0, help="style transfer: learn from the clip for so many seconds")
+    style.add_argument("--audio", type=Path, help="with --fit: what is said in the clip, instead of its own sound")
     style.add_argument("--out", type=Path, required=True, help="the style file, .safetensors")
 
     landmarks = verb("landmarks", "Detects and tracks the 68 landmarks in a picture or video.")
@@ -265,12 +267,18 @@ def _landmarks(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
 
 def _style(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     from engine.job import style_of
+    from engine.style.reference import NAMES
 
     if options.out.suffix != ".safetensors":
         raise InputError(f"{options.out} must end in .safetensors, as style files do.")
     name = options.name or options.source.stem
-    style_of(options.source, name, options.out, bars)
-    return _told(options, {"style": str(options.out), "name": name}, f"style {name!r} in {options.out}")
+    if not 0 <= options.fit <= 3600:
+        raise InputError(f"--fit {options.fit:g} is not from 0 to 3600 seconds.")
+    made = style_of(options.source, name, options.out, bars, fit=options.fit, audio=options.audio)
+    frames = dict(zip(NAMES, made.frames.tolist(), strict=False))
+    result = {"style": str(options.out), "name": name, "frames": frames, "fitted": made.adapter is not None}
+    shown = ", ".join(f"{template} {frame}" for template, frame in frames.items())
+    return _told(options, result, f"style {name!r} in {options.out}" + (f", reference frames {shown}" if shown else ""))
 
 
 def _units(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:

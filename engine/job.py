@@ -42,6 +42,7 @@ from engine.preview import Preview
 from engine.progress import Progress, silent
 from engine.render.renderer import MATTES, Renderer
 from engine.style.extract import from_landmarks
+from engine.style.file import Style
 from engine.take import Landmarks, Take, encode_png, frame_hashes, read_frame, replacing, sha256, snap
 
 STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}  # rough shares of the time, for one overall bar
@@ -477,17 +478,47 @@ def pictures_in(source: Path) -> list[Path]:
 
 
 def style_of(
-    source: Path, name: str, out: Path, progress: Progress = silent, span: tuple[float, float] | None = None
-) -> None:
+    source: Path,
+    name: str,
+    out: Path,
+    progress: Progress = silent,
+    span: tuple[float, float] | None = None,
+    fit: float = 0.0,
+    audio: Path | None = None,
+) -> Style:
     """Writes the style of a clip (of `span` of it, from one second to another), or of a folder of pictures, of somebody
-    talking. Raises InputError, OutputError."""
+    talking. `fit`: seconds that style transfer may take, 0 is the style code alone; what is said in the clip comes from
+    `audio`, else from the clip's own sound where it has one. Raises InputError, OutputError."""
+    if not fit and audio is not None:
+        raise InputError("Sound is used by style transfer only: give --fit SECONDS too, or leave --audio out.")
     if pictures := pictures_in(source):
+        if fit:
+            raise InputError(f"Style transfer needs a film, {source} is a folder of pictures: leave --fit out.")
         found: list[np.ndarray] = []
         for path in pictures:
             progress("face", len(found), len(pictures))
             found.append(landmarks_of(path).landmarks)
         points = np.concatenate(found)
     else:
-        points = landmarks_of(source, progress=progress, part=span).landmarks
+        made = landmarks_of(source, progress=progress, part=span)
+        points = made.landmarks
+    if fit:
+        from engine.style.transfer import fit as transfer  # brings the whole Motion Generator
+
+        sound = None if span is not None and audio is None else _heard(audio, source)
+        style = transfer(points, name, sound, fit, float(made.fps), progress)
+    else:
+        style = from_landmarks(points, name)
     with replacing(out) as part:
-        style_file.save(from_landmarks(points, name), part)
+        style_file.save(style, part)
+    return style
+
+
+def _heard(audio: Path | None, clip: Path) -> Sound | None:
+    """The sound of a style's clip; None where it has none."""
+    if audio is not None:
+        return open_audio(audio)
+    try:
+        return open_audio(clip)
+    except InputError:
+        return None

@@ -98,6 +98,9 @@ class MotionGenerator:
         offsets = decode(cubic(codes, times * CODES_PER_SECOND), basis)
         if style is not None:
             offsets += style.resting(strength)
+            if style.adapter is not None:
+                amounts = cubic(style.adapter(codes, gate), times * CODES_PER_SECOND)
+                offsets += strength * decode(amounts, style.adapter.shapes)
         rng_head, rng_blinks = (np.random.default_rng([seed, k]) for k in (0, 1))
         pose = np.zeros((len(times), 6), np.float32)
         if head > 0 and len(times):

@@ -12,6 +12,7 @@ import safetensors
 import safetensors.numpy
 
 from engine.errors import InputError, OutputError
+from engine.style.adapter import Adapter
 
 FORMAT = "parlando-style-2"
 READ = ("parlando-style-1", FORMAT)
@@ -33,6 +34,7 @@ class Style:
     portrait's own expression gives way to `rest`, 0 to 1. slope, shift: (K,) what is added to each code but the opening
     per unit of opening and while talking: the balance of lips and jaw; empty for none. references: (n, 68, 3) pixels of
     the frames nearest the templates None, M, R, O, `frames` (n,) their numbers, `distances` (n,) how near; or empty.
+    adapter: what style transfer learned, or None.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Style:
     references: np.ndarray = field(default_factory=_none)
     frames: np.ndarray = field(default_factory=_none)
     distances: np.ndarray = field(default_factory=_none)
+    adapter: Adapter | None = None
 
     def bend_codes(self, codes: np.ndarray, talking: np.ndarray, strength: float) -> np.ndarray:
         """Codes (n, K) in this style; `talking` (n,) 0 in pauses to 1. `strength` γ: 0 none of it, 1 as measured, up to
@@ -94,6 +97,8 @@ def save(style: Style, path: str | Path) -> None:
             tensors[name] = np.ascontiguousarray(value, np.float32)
     if len(style.frames):
         tensors["frames"] = style.frames.astype(np.int32)
+    if style.adapter is not None:
+        tensors |= style.adapter.tensors()
     try:
         part.write_bytes(safetensors.numpy.save(tensors, {"format": FORMAT, "name": style.name}))
         part.replace(path)
@@ -123,8 +128,12 @@ def load(path: str | Path) -> Style:
             f"{path} is a style of another version ({form}, this engine reads {FORMAT}); make it again from its clip "
             "with `parlando style`."
         )
-    if not _whole(tensors):
-        raise InputError(f"{path} is a damaged style file; make it again with `parlando style`.")
+    try:
+        if not _whole(tensors):
+            raise ValueError("tensors")
+        adapter = Adapter.of(tensors, len(tensors["gains"]))
+    except ValueError as error:
+        raise InputError(f"{path} is a damaged style file; make it again with `parlando style`.") from error
     amount = {name: float(tensors[name][0]) for name in ("head", "brows", "relax") if name in tensors}
     arrays = {name: tensors.get(name, _none()) for name in ("slope", "shift", "references", "frames", "distances")}
     return Style(
@@ -139,6 +148,7 @@ def load(path: str | Path) -> Style:
         arrays["references"],
         arrays["frames"],
         arrays["distances"],
+        adapter,
     )
 
 

@@ -28,6 +28,7 @@ from engine.training.motion import HELD_OUT
 FPS = 25.0  # of GRID
 LETTERS = {"m": "M", "r": "R", "o": "O"}
 MARGIN = 3  # frames at either end of a silence that still belong to speech
+CONTENT = 5000  # steps of 20 ms kept for style transfer
 AFTER = 2  # frames after a letter in which lips may still close or round
 
 
@@ -58,14 +59,17 @@ def templates(folder: Path) -> tuple[np.ndarray, float]:
 
 
 def usual_manner(folder: Path, generator: MotionGenerator) -> dict[str, np.ndarray]:
-    """How the network speaks: root mean square of the opening, and the other codes' line and spread about it, all over
-    each code's usual spread."""
+    """How the network speaks: root mean square of the opening, and the other codes' line and spread about it, all
+    over each code's usual spread; and content: codes and chance of speech (n, K + 1), words for style transfer."""
     scale = generator.net.scale[:, 0].numpy()
     paths = sorted(folder.glob("*.mp4"))
-    over = np.concatenate([generator.codes(open_audio(path))[0] for path in tqdm(paths, unit="film")]) / scale
+    said = [np.column_stack(generator.codes(open_audio(path))) for path in tqdm(paths, unit="film")]
+    content = np.concatenate(said)[:CONTENT]
+    over = np.concatenate(said)[:, :-1] / scale
     line, left = on_opening(over.astype(np.float64))
     opening = np.sqrt((over[:, OPENING].astype(np.float64) ** 2).mean(keepdims=True))
-    return {name: value.astype(np.float32) for name, value in (("opening", opening), ("line", line), ("left", left))}
+    told = {name: value.astype(np.float32) for name, value in (("opening", opening), ("line", line), ("left", left))}
+    return told | {"content": content.astype(np.float16)}
 
 
 def main() -> None:

@@ -5,10 +5,13 @@
 DIR holds `mead_style/` (non-commercial: it may measure, never train); NPZ is what `engine.training.landmarks` wrote for
 it, made when not given. Each motion is put on the portrait; the reference with the smallest SLD (the paper's formula,
 pose removed) should be the one its style was made from. Beside it, controls: no style at all, the resting expression
-alone, motion alone; and how many closures of the motion without style every styled one keeps. Trains nothing.
+alone, motion alone; and how many closures of the motion without style every styled one keeps. The same of style
+transfer, which learns from the clip itself and so is also measured on what it did not see: fitted to a clip's first
+half, compared with its second. Ships nothing.
 """
 
 import argparse
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from engine.motion.net import mouth_opening
 from engine.motion.place import place
 from engine.style.extract import from_landmarks
 from engine.style.file import CLOSED, Style
+from engine.style.transfer import fit
 from engine.training.landmarks import collect
 
 DEMO = Path(__file__).parents[2] / "demo" / "source"
@@ -86,20 +90,34 @@ def main() -> None:
     times = np.arange(int(sound.duration * FPS)) / FPS
     plain = generator.generate(sound, times)
     made: dict[str, dict[str, np.ndarray]] = {"no style": {name: placed(plain, face) for name in clips}}
-    kept = []
-    for name, points in clips.items():
-        for label, style in variants(from_landmarks(points, name)).items():
+    kept: dict[str, list[float]] = {"style code": [], "style transfer": []}
+    seconds = []
+    for name, points in tqdm(clips.items(), unit="clip"):
+        started = time.monotonic()
+        transferred = fit(points, name, fps=FPS)
+        seconds.append(time.monotonic() - started)
+        for label, style in (variants(from_landmarks(points, name)) | {"style transfer": transferred}).items():
             motion = generator.generate(sound, times, style=style)
             made.setdefault(label, {})[name] = placed(motion, face)
-            if label == "style code":
-                kept.append(closures_kept(plain, motion))
-    print(f"{len(clips)} clips, chance {1 / len(clips):.0%}; closures kept: {np.mean(kept):.2f}, least {min(kept):.2f}")
+            if label in kept:
+                kept[label].append(closures_kept(plain, motion))
+    print(f"{len(clips)} clips, chance {1 / len(clips):.0%}; transfer took {max(seconds):.0f} s at most")
+    for label, shares in kept.items():
+        print(f"{label:18} closures kept {np.mean(shares):.2f}, least {min(shares):.2f}")
     for label, motions in made.items():
         table = table_of(references, motions)
         right = np.mean(table.argmin(1) == np.arange(len(table)))
         print(
             f"{label:18} nearest is right {right:4.0%}, SLD to own {np.diag(table).mean():.2f}, any {table.mean():.2f}"
         )
+    halves: dict[str, list[float]] = {"style code": [], "style transfer": []}
+    for name, points in tqdm(clips.items(), unit="clip"):
+        first, second = points[: len(points) // 2], to_canonical(points[len(points) // 2 :])[0]
+        for label, make in (("style code", from_landmarks), ("style transfer", fit)):
+            moved = placed(generator.generate(sound, times, style=make(first, name)), face)
+            halves[label].append(style_distances(second, moved, FPS, FPS, stride=STRIDE)["sld"])
+    for label, distances in halves.items():
+        print(f"{label:18} from a clip's first half: SLD to its second {np.mean(distances):.2f}")
 
 
 if __name__ == "__main__":

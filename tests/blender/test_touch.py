@@ -401,6 +401,7 @@ def test_the_viewport_shows_it_at_once(parlando: SimpleNamespace, scene: Any, ri
 def test_a_new_take_keeps_what_was_touched(
     parlando: SimpleNamespace, scene: Any, sound: Any, rig: Any, tmp_path: Path
 ) -> None:
+    animated(parlando, scene, rig)
     verbs.amplify_motion(region="MOUTH", start=20, end=30, amount=2.0)
     held = [keys(c) for p in rig.points for c in curves(parlando, p, "delta_location")]
     again = register(parlando, scene, sound, write_take(tmp_path / "voice_002", face(50, seed=5)), 50)
@@ -495,7 +496,7 @@ def test_the_panel_draws(
     def draw() -> tuple[set[str], str]:
         buttons.clear(), words.clear()
         panels.PARLANDO_PT_touch.draw(SimpleNamespace(layout=Layout()), bpy.context)
-        return {name for name, on in buttons if on}, " ".join(words)
+        return {name for name, on in buttons if on}, " ".join(filter(None, words))
 
     assert draw() == (set(), "Add the landmarks of the take first")
     parlando.landmarks.add(scene, take, START)
