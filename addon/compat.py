@@ -91,6 +91,18 @@ def move_to(strip: Any, frame: int) -> None:
         strip.frame_start += shift
 
 
+def new_text(owner: Any, name: str, channel: int, start: int, end: int) -> Any:
+    """A text strip: by its length since 5.0, by its end before."""
+    if hasattr(owner, "strips"):
+        try:
+            return owner.strips.new_effect(
+                name=name, type="TEXT", channel=channel, frame_start=start, length=end - start
+            )
+        except TypeError:  # 4.5 has the new name and the old arguments
+            pass
+    return strips(owner).new_effect(name=name, type="TEXT", channel=channel, frame_start=start, frame_end=end)
+
+
 def forget_pixels(strip: Any) -> None:
     """Frames of an image strip changed on disk: since 5.0 stale ones would be shown from the cache."""
     if hasattr(strip, "invalidate_cache"):

@@ -21,6 +21,7 @@ from .problem import Problem
 
 STEP_BUDGET = 0.05  # s of preparing in one pump
 KEPT_MESSAGES = 8
+_READING = {"dub": "reading the sound", "phones": "reading the sound", "style": "reading the pictures"}
 
 
 class NotPlaced(Exception):
@@ -186,7 +187,7 @@ def begin(
         preparation=preparation,
         deliver=deliver,
         words=words or {},
-        stage={"dub": "reading the sound", "style": "reading the pictures"}.get(verb, "reading the landmarks"),
+        stage=_READING.get(verb, "reading the landmarks"),
     )
     try:
         finished = _prepare(job)
@@ -344,7 +345,7 @@ def _unexpected(job: Job, problem: Exception) -> None:
 
 
 def _done(job: Job, result: Any) -> None:
-    if not isinstance(result, dict) or (job.verb != "style" and not isinstance(result.get("frames"), int)):
+    if not isinstance(result, dict) or (job.verb in {"dub", "render"} and not isinstance(result.get("frames"), int)):
         _failed(job, "The engine's answer was not understood: create its environment again in the preferences.")
         return
     scene = job.scene()

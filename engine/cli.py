@@ -92,6 +92,11 @@ def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
     )
     units.add_argument("--out", type=Path, required=True, help="npz file: names, weights, head, fps")
 
+    phones = verb("phones", "The sounds spoken, when, and the mouth shape of each, as JSON. It knows English.")
+    phones.add_argument("--audio", type=Path, required=True, help="any audio or video file")
+    phones.add_argument("--words", help="what is said, for exact times; guessed without")
+    phones.add_argument("--out", type=Path, required=True, help="the JSON file")
+
     evaluate = verb("evaluate", "Measures what was made against the truth, by the paper's metrics and our own.")
     evaluate.add_argument("--generated", type=Path, required=True, help="a take, a video or landmarks.npz")
     evaluate.add_argument("--truth", type=Path, required=True, help="the same of the real recording")
@@ -288,6 +293,14 @@ def _units(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     return _told(options, result, f"{len(result['names'])} face units over {result['frames']} frames in {options.out}")
 
 
+def _phones(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
+    from engine.audio.phones import write_phones
+
+    result = write_phones(options.audio, options.out, options.words, bars)
+    line = f"{result['count']} phones in {options.out}" if result["count"] else "Nobody speaks in it: no phones."
+    return _told(options, result, line)
+
+
 def _evaluate(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     from engine.evaluation.evaluate import FIGURES, evaluate
 
@@ -313,6 +326,7 @@ _VERBS = {
     "landmarks": _landmarks,
     "style": _style,
     "units": _units,
+    "phones": _phones,
     "evaluate": _evaluate,
     "doctor": _doctor,
 }

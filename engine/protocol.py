@@ -17,6 +17,7 @@ and for render
 and for style (a video, or a part of it from `start` to `end` seconds, or a folder of pictures → a style file, and
 beside it NAME.none.png, NAME.m.png, NAME.r.png, NAME.o.png: the face in its reference frames)
     {"source": str, "name": str, "out": str, "start": 1.5|null, "end": 9.0|null}
+and for phones (the sounds spoken, as JSON) {"audio": str, "words": str|null, "out": str}
 and for units (landmarks → weights of ARKit's face units) {"landmarks": str, "out": str}
 
 `frame` renders one picture while somebody moves landmarks. It is no job: it does not wait behind one, and a newer
@@ -32,6 +33,7 @@ Engine → Blender, one object a line, each with "event":
     note       {"id", "message": "..."}      worth telling, not an error ("The sound is silent: the mouth stays still.")
     done       {"id", "result": {...}}
                dub/render: {"take": folder, "frames": T, "rendered": n, "reused": m, "size": [w, h]}
+               phones: {"phones": file, "count": n}
                units: {"units": file, "frames": T, "names": [...]}
                style: {"style": file, "name": str, "pictures": [file × 4]}
                frame: {"frame": path, "size": [w, h], "seconds": 0.02}
@@ -44,7 +46,7 @@ import json
 from typing import Any
 
 PROTOCOL_VERSION = 1
-VERBS = ("dub", "render", "landmarks", "style", "units", "doctor", "frame", "cancel", "ping", "shutdown")
+VERBS = ("dub", "render", "landmarks", "style", "units", "phones", "doctor", "frame", "cancel", "ping", "shutdown")
 EVENTS = ("hello", "queued", "started", "progress", "note", "done", "error", "cancelled")
 
 

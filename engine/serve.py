@@ -197,6 +197,7 @@ def _tell(wire: _Wire, number: int, problem: Exception) -> None:
 def _run(engine: Any, job: _Job) -> dict[str, Any]:
     """One job's result, as JSON takes it."""
     from engine import doctor
+    from engine.audio.phones import write_phones
     from engine.job import DubRequest, FrameRequest, RenderRequest, landmarks_of, style_of
     from engine.motion.units import write_units
     from engine.style.pictures import write_pictures
@@ -220,6 +221,8 @@ def _run(engine: Any, job: _Job) -> dict[str, Any]:
             found = landmarks_of(params["source"], params.get("face", 0), job.progress)
             found.save(params["out"])
             return {"landmarks": str(params["out"]), "frames": len(found.landmarks), "size": list(found.size)}
+        if job.verb == "phones":
+            return write_phones(params["audio"], params["out"], params.get("words"), job.progress)
         if job.verb == "style":
             part = (params["start"], params["end"]) if params.get("end") is not None else None
             style_of(params["source"], params["name"], params["out"], job.progress, part)

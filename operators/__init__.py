@@ -1,6 +1,6 @@
 """One verb each, thin: gather, call `addon`, report. No algorithm lives here."""
 
-from . import animate, batch, engine, face3d, generate, landmarks, pins, styles, takes, view
+from . import animate, batch, engine, face3d, generate, landmarks, marks, pins, styles, takes, view
 
 CLASSES = (
     *generate.CLASSES,
@@ -11,6 +11,7 @@ CLASSES = (
     *face3d.CLASSES,
     *batch.CLASSES,
     *styles.CLASSES,
+    *marks.CLASSES,
     *engine.CLASSES,
     *view.CLASSES,
 )

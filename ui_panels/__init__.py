@@ -1,11 +1,12 @@
 """Panels: they draw and decide nothing."""
 
-from . import animate, batch, face3d, pins, sequencer, styles, view3d
+from . import animate, batch, face3d, marks, pins, sequencer, styles, view3d
 
 CLASSES = (
     *sequencer.CLASSES,
     *styles.CLASSES,
     *batch.CLASSES,
+    *marks.CLASSES,
     *view3d.CLASSES,
     *animate.CLASSES,
     *pins.CLASSES,

@@ -15,6 +15,7 @@ import av
 import numpy as np
 
 from engine.audio.load import Sound, open_audio
+from engine.audio.phones import phones
 from engine.errors import InputError
 from engine.evaluation import landmarks as on_landmarks
 from engine.evaluation import metrics, picture, style, sync
@@ -202,7 +203,7 @@ def of_sound(made: Material, real: Material, sound: Sound, words: str | None = N
         "silence_truth": sync.silence_motion(theirs, still, speaking),
     }
     if importlib.util.find_spec("pocketsphinx"):
-        spoken = sync.phones(sound, words)
+        spoken = phones(sound, words)
         for suffix, points in (("", ours), ("_truth", theirs)):
             opening = on_landmarks.opening(points)
             closed = sync.closed_on(opening, real.fps, spoken, sync.BILABIAL)

@@ -1,17 +1,13 @@
 """What needs the sound: when there is silence, which sounds are spoken when, and whether lips close on /p b m/.
 
-Phones come from `pocketsphinx` (a tool of development, not of the engine: it is imported only here and only when asked
-for), which knows English alone. Given the words it aligns them to some 20 ms; without, it guesses them first, and where
-it guesses wrongly the figures of result and truth suffer alike: compare them with one another. Landmarks without sound
-are measured in `landmarks.py` and `metrics.py`.
+Phones come from `engine.audio.phones`; where it guesses wrongly the figures of result and truth suffer alike: compare
+them with one another. Landmarks without sound are measured in `landmarks.py` and `metrics.py`.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 
 from engine.audio.load import Sound
-from engine.errors import InputError, MissingModel
+from engine.audio.phones import Phone
 
 RATE = 16_000  # Hz
 FRAME = 160  # samples, 10 ms
@@ -21,18 +17,8 @@ SHORTEST = 0.3  # s a silence must last to count
 MARGIN = 0.15  # s at either end of a silence left out: lips open before the sound and settle after it
 CLOSED = 0.025  # canonical units (eye-corner distance): trackers give shut lips 0.003, the least opening 0.05
 NEAR = 0.08  # s
-AROUND = 0.5  # s
 BILABIAL = frozenset({"P", "B", "M"})
 OPEN = frozenset({"AA", "AE", "AH", "AO", "AW", "AY", "EH", "EY", "OW"})
-
-
-@dataclass(frozen=True)
-class Phone:
-    """A sound as spoken: its ARPAbet name ("SIL" is silence), start and end in s."""
-
-    name: str
-    start: float
-    end: float
 
 
 def levels(sound: Sound) -> np.ndarray:
@@ -72,48 +58,6 @@ def silence_motion(landmarks: np.ndarray, still: np.ndarray, speaking: np.ndarra
     if not len(quiet) or not len(loud):
         return None
     return 100 * float(quiet.mean() / max(float(loud.mean()), 1e-12))
-
-
-def phones(sound: Sound, words: str | None = None) -> list[Phone]:
-    """The sounds spoken, in order. `words`: what is said, spaces between; guessed when None, and none if that fails."""
-    try:
-        import pocketsphinx
-    except ImportError as problem:
-        raise MissingModel(
-            "Lip closure on /p b m/ is measured with pocketsphinx, which is not installed: pip install pocketsphinx."
-        ) from problem
-    # The aligner loses its way where sound begins or ends in the middle of something: it gets half a second around it.
-    around = 1e-4 * np.random.default_rng(0).standard_normal(round(AROUND * RATE)).astype(np.float32)
-    pcm = (np.clip(np.concatenate([around, sound.read(RATE), around]), -1, 1) * 32767).astype("<i2").tobytes()
-
-    def hear() -> None:
-        decoder.start_utt()
-        decoder.process_raw(pcm, full_utt=True)
-        decoder.end_utt()
-
-    decoder = pocketsphinx.Decoder(loglevel="FATAL")
-    guessed = words is None
-    if words is None:
-        hear()
-        heard = decoder.hyp()
-        words = heard.hypstr if heard else ""
-    known = [word for word in words.lower().split() if decoder.lookup_word(word)]
-    if not known:
-        return []
-    try:
-        decoder.set_align_text(" ".join(known))
-        hear()
-        decoder.set_alignment()
-        hear()
-    except RuntimeError as problem:
-        if guessed:  # what it thought it heard does not fit: as good as nothing heard
-            return []
-        raise InputError(
-            f"The words “{words}” cannot be aligned with the sound of {sound.path}: give the words that are said."
-        ) from problem
-    found = [part for word in decoder.get_alignment() for part in word]
-    times = [(part.name, part.start / 100 - AROUND, (part.start + part.duration) / 100 - AROUND) for part in found]
-    return [Phone(name, max(start, 0.0), end) for name, start, end in times if end > 0]
 
 
 def closed_on(opening: np.ndarray, fps: float, spoken: list[Phone], names: frozenset[str]) -> float | None:

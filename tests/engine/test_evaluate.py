@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from engine.audio.load import open_audio
+from engine.audio.phones import Phone, phones
 from engine.errors import InputError, MissingModel
 from engine.evaluation import evaluate, landmarks, metrics, picture, style, sync
 from engine.face.canonical import to_canonical
@@ -181,10 +182,10 @@ def test_silence_leaves_out_its_ends() -> None:
 
 def test_closure_by_hand() -> None:
     spoken = [
-        sync.Phone("SIL", 0, 0.3),
-        sync.Phone("B", 0.3, 0.5),
-        sync.Phone("AA", 0.5, 0.9),
-        sync.Phone("M", 0.9, 1.1),
+        Phone("SIL", 0, 0.3),
+        Phone("B", 0.3, 0.5),
+        Phone("AA", 0.5, 0.9),
+        Phone("M", 0.9, 1.1),
     ]
     opening = np.full(50, 0.2)
     opening[12] = 0.0  # at 0.48 s: 80 ms after the middle of B
@@ -201,7 +202,7 @@ def test_phones_of_known_words() -> None:
     clip, words = DATA / "grid_s1" / "bbaf2n.mp4", DATA / "grid_s1" / "words.json"
     if not clip.is_file():
         pytest.skip(f"needs {clip}")
-    spoken = sync.phones(open_audio(clip), "bin blue at f two now")
+    spoken = phones(open_audio(clip), "bin blue at f two now")
     first = next(phone for phone in spoken if phone.name == "B")
     bin_starts = next(start for start, _, word in json.loads(words.read_text())["bbaf2n"] if word == "bin")
     assert abs(first.start - bin_starts) < 0.08
@@ -211,7 +212,7 @@ def test_phones_of_known_words() -> None:
 def test_phones_without_pocketsphinx_say_what_to_install(monkeypatch: pytest.MonkeyPatch, words: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pocketsphinx", None)
     with pytest.raises(MissingModel, match="pip install pocketsphinx"):
-        sync.phones(open_audio(words))
+        phones(open_audio(words))
 
 
 # Pictures
