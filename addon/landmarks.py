@@ -55,15 +55,6 @@ INDEX = "parlando_index"  # of a landmark, 0–67
 START = "parlando_start"  # on the picture: timeline frame of the take's first
 BASE = "parlando_base"  # on the collection: the take whose landmarks `location` holds
 _LINEAR, _BEZIER = 1, 2  # of bpy.types.Keyframe.interpolation, as foreach_set takes it
-_VECTOR = 1  # of a handle's type
-_KEY_PARTS = (
-    ("co", 2, np.float32),
-    ("handle_left", 2, np.float32),
-    ("handle_right", 2, np.float32),
-    ("interpolation", 1, np.int32),
-    ("handle_left_type", 1, np.int32),
-    ("handle_right_type", 1, np.int32),
-)
 _CAMERA_DISTANCE = 5.0
 _EDIT = 1e-6  # units: a location further than this from what was keyed is an edit, 0.0003 px at 512²
 
@@ -436,29 +427,6 @@ def _shift_edits(item: bpy.types.Object, frames: int, paths: tuple[str, ...] = (
             pairs[0::2] += frames
             curve.keyframe_points.foreach_set(part, pairs)
         curve.update()
-
-
-def replace_keys(curve: bpy.types.FCurve, frames: np.ndarray, values: np.ndarray) -> None:
-    """Puts linear keys on `frames` (T,), which lie side by side, in place of those between them; the others stay."""
-    points: Any = curve.keyframe_points
-    count = len(points)
-    held: dict[str, np.ndarray] = {}
-    for name, width, kind in _KEY_PARTS:
-        part = np.empty(width * count, kind)
-        points.foreach_get(name, part)
-        held[name] = part.reshape(count, width)
-    times = held["co"][:, 0]
-    before, after = times < frames[0], times > frames[-1]
-    new = np.stack([frames, values], axis=1).astype(np.float32)
-    fresh = {"co": new, "handle_left": new - (0.33, 0), "handle_right": new + (0.33, 0), "interpolation": _LINEAR}
-    points.clear()
-    points.add(int(before.sum()) + len(frames) + int(after.sum()))
-    for name, width, kind in _KEY_PARTS:
-        middle = np.empty((len(frames), width), kind)
-        middle[:] = fresh.get(name, _VECTOR)
-        whole = np.concatenate([held[name][before], middle, held[name][after]])
-        points.foreach_set(name, np.ascontiguousarray(whole).ravel())
-    curve.update()
 
 
 def _key(item: bpy.types.Object, path: str, times: np.ndarray, values: np.ndarray) -> None:

@@ -155,6 +155,27 @@ def play() -> Iterator[float]:
         view_landmarks(window, area)
     yield SETTLE
     pictures.append(picture("landmarks.png"))
+
+    window.workspace = workspace
+    yield SETTLE
+    sequencer = timeline(workspace)
+    for place in ("MARKER", "STRIP"):
+        with bpy.context.temp_override(window=window, area=sequencer):
+            bpy.ops.parlando.mark_sounds(kind="VISEME" if place == "STRIP" else "PHONE", place=place)
+        while state.status != "IDLE":
+            yield 0.1
+        if state.outcome != "DONE":
+            raise RuntimeError(state.message)
+        if place == "MARKER" and not len(scene.timeline_markers):
+            raise RuntimeError("no sound was marked")
+    with bpy.context.temp_override(window=window, area=sequencer):
+        bpy.ops.screen.screen_full_area(use_hide_panels=False)
+    yield SETTLE
+    sequencer = next(area for area in window.screen.areas if area.type == "SEQUENCE_EDITOR")
+    yield from show_tab(sequencer)
+    view_all(window, sequencer)
+    yield 2 * SETTLE
+    pictures.append(picture("sounds.png"))
     finish(
         pictures=pictures,
         message=f"{message} The window never stood still for more than {longest:.2f} s.",
