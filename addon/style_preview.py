@@ -1,4 +1,4 @@
-"""The chosen style on the current portrait: two seconds of the sound in use, small, as a loop in the panel.
+"""The chosen style on the current portrait: two seconds of the sound in use, the face as a loop in the panel.
 
 Nothing of it gets into the blend file: no take, no strip, no image, no step of undo. The frames lie in Blender's folder
 for temporary files and are shown as an icon whose picture changes; a timer turns it for as long as the panel is drawn.
@@ -19,10 +19,12 @@ import numpy as np
 
 from . import audio, compat, generate, jobs, portrait, preferences, pump, strips, styles
 from .jobs import Job
+from .landmarks import Data
 from .problem import Problem
 
 SECONDS = 2.0
-SIDE = 256  # px, longer side: what an icon holds
+SIDE = 512  # px, longer side of what is rendered
+AROUND = 1.9  # of the landmarks' longer side: the square around the face that is shown
 UNSEEN = 1.0  # s without being drawn after which the loop rests
 
 
@@ -35,6 +37,7 @@ class Loop:
     frames: list[Path]
     fps: float
     icons: Any
+    box: tuple[int, int, int, int]  # left, top, right, bottom px of what is shown of a frame
     read: int = 0  # how many frames are in `icons`
     begun: float = field(default_factory=time.monotonic)
     drawn: float = 0.0
@@ -115,7 +118,7 @@ def show(folder: Path, label: str, fps: float) -> None:
     global _loop
     close()
     frames = sorted((folder / "frames").glob("*.png"))
-    _loop = Loop(folder, label, frames, fps, bpy.utils.previews.new())
+    _loop = Loop(folder, label, frames, fps, bpy.utils.previews.new(), _around_face(folder / "landmarks.npz"))
     _read_next()
     wake()
 
@@ -173,6 +176,17 @@ def _tick() -> float | None:
     return 1.0 / min(25.0, _loop.fps)
 
 
+def _around_face(landmarks: Path) -> tuple[int, int, int, int]:
+    """The square around the face over all frames, as far as the picture goes. Raises Problem."""
+    data = Data.load(landmarks)
+    points = data.landmarks[..., :2].reshape(-1, 2)
+    low, high = points.min(0), points.max(0)
+    reach = AROUND * float((high - low).max()) / 2
+    corners = np.stack([(low + high) / 2 - reach, (low + high) / 2 + reach])
+    (left, top), (right, bottom) = np.clip(corners, 0, data.size).round().astype(int).tolist()
+    return left, top, right, bottom
+
+
 def _read_next() -> bool:
     """Reads one more frame into an icon; whether there was one."""
     if _loop is None or _loop.read >= len(_loop.frames):
@@ -184,9 +198,11 @@ def _read_next() -> bool:
         image.pixels.foreach_get(pixels)
     finally:
         bpy.data.images.remove(image)
+    left, top, right, bottom = _loop.box
+    seen = pixels.reshape(height, width, 4)[height - bottom : height - top, left:right]  # Blender's first row is below
     made = _loop.icons.new(str(_loop.read))
-    made.image_size = width, height
-    made.image_pixels_float.foreach_set(pixels)
+    made.image_size = right - left, bottom - top
+    made.image_pixels_float.foreach_set(np.ascontiguousarray(seen).ravel())
     _loop.read += 1
     return True
 

@@ -7,7 +7,8 @@ it, made when not given. Each motion is put on the portrait; the reference with 
 pose removed) should be the one its style was made from. Beside it, controls: no style at all, the resting expression
 alone, motion alone; and how many closures of the motion without style every styled one keeps. The same of style
 transfer, which learns from the clip itself and so is also measured on what it did not see: fitted to a clip's first
-half, compared with its second. Ships nothing.
+half, compared with its second. SMD is the paper's too, of the mouth about its middle; manner is SLD of how lips and jaw
+leave their rest, which no build of a face gets into. Ships nothing.
 """
 
 import argparse
@@ -20,13 +21,14 @@ import torch
 from tqdm import tqdm
 
 from engine.audio.load import open_audio
+from engine.evaluation.landmarks import face_width
 from engine.evaluation.metrics import closure_score
 from engine.evaluation.style import style as style_distances
 from engine.face import find, image
 from engine.face.canonical import to_canonical
 from engine.face.find import Face
 from engine.motion.generate import Motion, MotionGenerator
-from engine.motion.net import mouth_opening
+from engine.motion.net import LOWER_FACE, mouth_opening, rest_of
 from engine.motion.place import place
 from engine.style.extract import from_landmarks
 from engine.style.file import CLOSED, Style
@@ -61,6 +63,17 @@ def table_of(references: dict[str, np.ndarray], made: dict[str, np.ndarray]) -> 
         for g in tqdm(made.values(), leave=False)
     ]
     return np.array(rows)
+
+
+def to_own(reference: np.ndarray, rest: np.ndarray, motion: Motion, style: Style, face: Face) -> dict[str, float]:
+    """SLD and SMD of a motion on a face to canonical landmarks (T, 68, 3), and manner: SLD of how far lips and jaw are
+    from `rest` (68, 3), the reference's, and from the style's."""
+    told = style_distances(reference, placed(motion, face), FPS, FPS, stride=STRIDE)
+    lower = np.zeros((68, 1))
+    lower[LOWER_FACE] = 68 / len(LOWER_FACE)
+    moves = (reference - rest) * lower, (motion.offsets - style.resting(1.0)) * lower
+    manner = style_distances(*moves, FPS, FPS, face_width(reference), stride=STRIDE)
+    return {"SLD": told["sld"], "SMD": told["smd"], "manner": manner["sld"]}
 
 
 def closures_kept(plain: Motion, styled: Motion) -> float:
@@ -110,14 +123,22 @@ def main() -> None:
         print(
             f"{label:18} nearest is right {right:4.0%}, SLD to own {np.diag(table).mean():.2f}, any {table.mean():.2f}"
         )
-    halves: dict[str, list[float]] = {"style code": [], "style transfer": []}
+    compared: dict[str, list[dict[str, float]]] = {}
     for name, points in tqdm(clips.items(), unit="clip"):
-        first, second = points[: len(points) // 2], to_canonical(points[len(points) // 2 :])[0]
-        for label, make in (("style code", from_landmarks), ("style transfer", fit)):
-            moved = placed(generator.generate(sound, times, style=make(first, name)), face)
-            halves[label].append(style_distances(second, moved, FPS, FPS, stride=STRIDE)["sld"])
-    for label, distances in halves.items():
-        print(f"{label:18} from a clip's first half: SLD to its second {np.mean(distances):.2f}")
+        half = len(points) // 2
+        for label, make in (("style code", from_landmarks), ("style transfer", lambda p, n: fit(p, n, fps=FPS))):
+            for told, learned, other in (
+                ("to the clip it is of", points, points),
+                ("from the first half to the second", points[:half], points[half:]),
+                ("from the second half to the first", points[half:], points[:half]),
+            ):
+                style = make(learned, name)
+                motion = generator.generate(sound, times, style=style)
+                rest = rest_of(to_canonical(learned)[0])
+                result = to_own(to_canonical(other)[0], rest, motion, style, face)
+                compared.setdefault(f"{label} {told}", []).append(result)
+    for label, rows in compared.items():
+        print(f"{label:48} " + ", ".join(f"{key} {np.mean([row[key] for row in rows]):.3f}" for key in rows[0]))
 
 
 if __name__ == "__main__":

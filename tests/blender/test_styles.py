@@ -348,10 +348,14 @@ def test_preview(
         assert np.abs(here[: len(there)] - there).max() <= 2
     for number in (0, 11):  # what the icons hold are the frames
         picture = loop.icons[str(number)]
-        assert tuple(picture.image_size) == (256, 256)
+        left, top, right, bottom = loop.box
+        assert tuple(picture.image_size) == (right - left, bottom - top)
+        assert 80 < right - left < 250 and left < 225 < right and top < 120 < bottom  # the face, not all of her
         image = bpy.data.images.load(str(loop.frames[number]))
-        shown = np.array(picture.image_pixels_float[:], np.float32)
-        assert np.abs(shown - np.array(image.pixels[:], np.float32)).max() < 0.01
+        assert tuple(image.size) == (512, 512)
+        whole_frame = np.array(image.pixels[:], np.float32).reshape(512, 512, 4)[::-1]
+        shown = np.array(picture.image_pixels_float[:], np.float32).reshape(bottom - top, right - left, 4)[::-1]
+        assert np.abs(shown - whole_frame[top:bottom, left:right]).max() < 0.01
         bpy.data.images.remove(image)
     first, last = (np.array(loop.icons[str(n)].image_pixels_float[:]) for n in (0, 11))
     assert np.abs(first - last).max() > 0.1

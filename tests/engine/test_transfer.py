@@ -74,6 +74,17 @@ def test_it_learns_what_the_code_cannot_say(
     assert by_transfer < half < by_code  # γ in between is in between
 
 
+def test_it_learns_from_a_silent_clip(generator: MotionGenerator, reference: np.ndarray, code: Style) -> None:
+    sound = open_audio(SOURCE / "jfk.wav")
+    wanted = crooked(to_canonical(reference)[0])
+    before, after = (
+        generator.generate(sound, TIMES, head=0, style=style).offsets
+        for style in (code, fit(reference, "mute", fps=FPS))
+    )
+    assert abs(crooked(after) - wanted) < 0.6 * abs(crooked(before) - wanted)
+    np.testing.assert_allclose(mouth_opening(after), mouth_opening(before), atol=1e-4)
+
+
 def test_lips_open_and_close_as_before(generator: MotionGenerator, code: Style, fitted: Style) -> None:
     sound = open_audio(SOURCE / "jfk.wav")
     before, after = (generator.generate(sound, TIMES, style=style).offsets for style in (code, fitted))
