@@ -21,6 +21,7 @@ from engine.progress import Progress, silent
 RATE = 16_000  # Hz
 AROUND = 0.5  # s of faint noise before and after a piece
 PIECE = 20.0  # s heard at once
+ALIGNED = 60.0  # s that words are aligned with: memory grows faster than the sound, 330 s took 2 GB
 QUIET = RATE // 20  # samples whose loudness says where to cut
 FAINT = 5e-4  # root mean square under which nothing is spoken: the recogniser hears words in any noise
 SILENCE = frozenset({"SIL", "+SPN+", "+NSN+"})
@@ -61,6 +62,11 @@ def phones(sound: Sound, words: str | None = None, progress: Progress = silent) 
         ) from problem
     decoder = pocketsphinx.Decoder(loglevel="FATAL")
     if words is not None:
+        if sound.duration > ALIGNED:
+            raise InputError(
+                f"The sound of {sound.path} is {sound.duration:.0f} s long, words are aligned with at most "
+                f"{ALIGNED:.0f} s: cut it, or leave the words out."
+            )
         return _heard(decoder, sound.read(RATE), words, sound.path)
     found: list[Phone] = []
     total = max(1, round(sound.duration * RATE))

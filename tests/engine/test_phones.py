@@ -59,6 +59,9 @@ def test_long_sounds_are_heard_in_pieces(tmp_path: Path) -> None:
     assert [start for start, _ in parts[:2]] == [0, len(parts[0][1])]
     once, thrice = speech(phones(open_audio(JFK))), speech(phones(sound))
     assert 2.4 * len(once) < len(thrice) < 3.6 * len(once)
+    soundfile.write(tmp_path / "longer.wav", np.tile(audio, 6), rate)
+    with pytest.raises(InputError, match="at most 60 s"):
+        phones(open_audio(tmp_path / "longer.wav"), WORDS)
     assert thrice[-1].end > 2 * sound.duration / 3 and thrice[-1].end <= sound.duration + 0.05
 
 
