@@ -97,6 +97,10 @@ def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
     phones.add_argument("--words", help="what is said, for exact times; guessed without")
     phones.add_argument("--out", type=Path, required=True, help="the JSON file")
 
+    head = verb("head", "A 3D head with ARKit's 52 face units, as arrays.")
+    head.add_argument("--out", type=Path, required=True, help="npz file: points, faces, materials, units")
+    head.add_argument("--wheels", type=Path, help="take its source from this folder of wheels instead of the network")
+
     evaluate = verb("evaluate", "Measures what was made against the truth, by the paper's metrics and our own.")
     evaluate.add_argument("--generated", type=Path, required=True, help="a take, a video or landmarks.npz")
     evaluate.add_argument("--truth", type=Path, required=True, help="the same of the real recording")
@@ -301,6 +305,14 @@ def _phones(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     return _told(options, result, line)
 
 
+def _head(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
+    from engine.head_mesh import write_head
+
+    result = write_head(options.out, options.wheels, bars)
+    told = f"a head of {result['vertices']} vertices and {len(result['units'])} face units in {options.out}"
+    return _told(options, result, told)
+
+
 def _evaluate(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     from engine.evaluation.evaluate import FIGURES, evaluate
 
@@ -326,6 +338,7 @@ _VERBS = {
     "landmarks": _landmarks,
     "style": _style,
     "units": _units,
+    "head": _head,
     "phones": _phones,
     "evaluate": _evaluate,
     "doctor": _doctor,
