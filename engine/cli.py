@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -97,6 +98,10 @@ def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
     phones.add_argument("--words", help="what is said, for exact times; guessed without")
     phones.add_argument("--out", type=Path, required=True, help="the JSON file")
 
+    head = verb("head", "A 3D head with ARKit's 52 face units, as arrays.")
+    head.add_argument("--out", type=Path, required=True, help="npz file: points, faces, materials, units")
+    head.add_argument("--wheels", type=Path, help="take its source from this folder of wheels instead of the network")
+
     evaluate = verb("evaluate", "Measures what was made against the truth, by the paper's metrics and our own.")
     evaluate.add_argument("--generated", type=Path, required=True, help="a take, a video or landmarks.npz")
     evaluate.add_argument("--truth", type=Path, required=True, help="the same of the real recording")
@@ -120,10 +125,19 @@ class _Bars:
     def __init__(self) -> None:
         self.bar: Any = None
         self.stage = ""
+        self.interrupted = False
+
+    def interrupt(self, number: int, frame: object) -> None:
+        """Ctrl+C or a polite kill. Python drops an exception raised inside a finaliser or a library's callback, so it
+        is kept in mind as well: the next progress ends the verb."""
+        self.interrupted = True
+        raise KeyboardInterrupt
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         from tqdm import tqdm
 
+        if self.interrupted:
+            raise Cancelled
         if stage != self.stage:
             self.close()
             self.stage = stage
@@ -147,8 +161,10 @@ def main(arguments: list[str] | None = None) -> int:
         from engine.serve import serve
 
         return serve(options.device)
-    signal.signal(signal.SIGTERM, _interrupt)
     bars = _Bars()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, bars.interrupt)
     try:
         result = _VERBS[options.verb](options, bars)
     except ParlandoError as problem:
@@ -166,10 +182,6 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         print(json.dumps(result))
     return 0 if sound else 2
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _say(message: str) -> None:
@@ -301,6 +313,14 @@ def _phones(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     return _told(options, result, line)
 
 
+def _head(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
+    from engine.head_mesh import write_head
+
+    result = write_head(options.out, options.wheels, bars)
+    told = f"a head of {result['vertices']} vertices and {len(result['units'])} face units in {options.out}"
+    return _told(options, result, told)
+
+
 def _evaluate(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     from engine.evaluation.evaluate import FIGURES, evaluate
 
@@ -326,6 +346,7 @@ _VERBS = {
     "landmarks": _landmarks,
     "style": _style,
     "units": _units,
+    "head": _head,
     "phones": _phones,
     "evaluate": _evaluate,
     "doctor": _doctor,

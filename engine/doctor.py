@@ -43,7 +43,7 @@ def examine(
         problems += [
             f"The {m.what} ({m.package} {m.version}) is not here or damaged: run `{m.mend}`."
             for m in third_party
-            if m.mend
+            if m.mend and not m.optional
         ]
     shipped = {}
     for file in sorted(WEIGHTS.glob("*.safetensors")):
@@ -72,6 +72,7 @@ def examine(
                 "licence": m.licence,
                 "sha256": m.sha256,
                 "ok": m.verified,
+                "optional": m.optional,
             }
             for m in third_party
         ],
@@ -98,7 +99,7 @@ def report(found: dict[str, Any]) -> str:
         f"cache    {found['cache']}",
     ]
     for model in found["models"]:
-        state = "ok" if model["ok"] else "MISSING"
+        state = "ok" if model["ok"] else "fetched when first asked for" if model["optional"] else "MISSING"
         lines.append(
             f"model    {model['name']}: {state}, {model['package']}, {model['licence']}, sha256 {model['sha256'][:12]}…"
         )

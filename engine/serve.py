@@ -198,6 +198,7 @@ def _run(engine: Any, job: _Job) -> dict[str, Any]:
     """One job's result, as JSON takes it."""
     from engine import doctor
     from engine.audio.phones import write_phones
+    from engine.head_mesh import write_head
     from engine.job import DubRequest, FrameRequest, RenderRequest, landmarks_of, style_of
     from engine.motion.units import write_units
     from engine.style.pictures import write_pictures
@@ -234,6 +235,8 @@ def _run(engine: Any, job: _Job) -> dict[str, Any]:
             return {"style": str(params["out"]), "name": params["name"], "pictures": pictures}
         if job.verb == "units":
             return write_units(params["landmarks"], params["out"], job.progress)
+        if job.verb == "head":
+            return write_head(params["out"], params.get("wheels"), job.progress)
         return doctor.examine(str(engine.device), params.get("fetch", False), params.get("wheels"), job.progress)
     except (TypeError, KeyError) as problem:
         if problem.__traceback__ is not None and problem.__traceback__.tb_next is None:

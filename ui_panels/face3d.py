@@ -2,7 +2,7 @@
 
 import bpy
 
-from ..addon import compat, face3d
+from ..addon import compat, face3d, head3d
 from . import parts
 
 
@@ -27,6 +27,9 @@ class PARLANDO_PT_face3d(bpy.types.Panel):
         column.prop(settings, "mesh")
         if settings.mesh is not None:
             parts.text(column, context, f"{len(face3d.matches(settings.mesh))} of its shape keys have ARKit's names.")
+        else:
+            column.operator("parlando.add_head", icon="USER")
+            parts.reason(column, context, head3d.why_not(scene))
         column.prop(settings, "amount")
         column = layout.column()
         column.prop(settings, "head")

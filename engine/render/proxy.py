@@ -61,6 +61,8 @@ LOWER_ARCH = (26.8, 43.0)
 OVERJET = 2.2  # the lower incisors' labial side behind the upper's
 SMILE_CURVE = 0.0022  # rise of the biting edges per mm² from the midline: about 0.8 mm at the canine
 
+COARSE = 24  # samples of a crown each way, at least
+
 ENAMEL = np.array([1.0, 1.0, 1.0])  # times the picture's own tooth colour
 CERVICAL = np.array([0.96, 0.91, 0.81])
 EDGE = np.array([0.90, 0.93, 0.96])
@@ -132,8 +134,8 @@ def _crown(
     crown: Crown, middle: float, side: float, arch: tuple[float, float], up: float, turn: float, density: float
 ) -> Surface:
     """One crown at arc length `middle`. `up` is -1 for upper teeth (the neck above the edge), +1 for lower."""
-    around = int(np.clip(crown.width * 3.2 * density, 24, 700))
-    along = int(np.clip(crown.height * 1.5 * density, 24, 500))
+    around = int(np.clip(crown.width * 3.2 * density, COARSE, 700))
+    along = int(np.clip(crown.height * 1.5 * density, COARSE, 500))
     angle = np.linspace(-0.5 * np.pi - 0.35, 0.5 * np.pi + 0.35, around)[:, None]
     q = np.linspace(0.0, 1.0, along)[None] ** 1.35  # denser at the biting edge
     cap = np.sqrt(np.clip(1.0 - (1.0 - np.clip(q / 0.10, 0.0, 1.0)) ** 2, 0.0, 1.0))
@@ -211,6 +213,19 @@ def arch(upper: bool, density: float) -> Surface:
     surface = Surface.joined(parts)
     back = 0.0 if upper else OVERJET
     return Surface(surface.points - np.array([0.0, 0.0, back], np.float32), surface.color)
+
+
+def crown_grids(upper: bool) -> Array:
+    """(12, around, along, 3) the arch's crowns as coarse grids without chance, for a mesh; last along is the neck."""
+    teeth, curve, up = (UPPER, UPPER_ARCH, -1.0) if upper else (LOWER, LOWER_ARCH, 1.0)
+    back = np.array([0.0, 0.0, 0.0 if upper else OVERJET], np.float32)
+    starts = np.cumsum([0.0, *(crown.width for crown in teeth)])
+    grids = [
+        _crown(crown, start + 0.5 * crown.width, side, curve, up, 0.0, 0.0).points.reshape(COARSE, COARSE, 3) - back
+        for side in (-1.0, 1.0)
+        for crown, start in zip(teeth, starts, strict=False)
+    ]
+    return np.stack(grids)
 
 
 def tongue(density: float) -> Surface:

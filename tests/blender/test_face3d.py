@@ -1,4 +1,4 @@
-"""A 3D head keyed from a take: names, curves, the head's turn, edits, undo, with the real engine."""
+"""A 3D head keyed from a take: names, curves, the head's turn, edits, undo, Add Head, with the real engine."""
 
 import json
 import math
@@ -262,3 +262,73 @@ def test_everything_has_a_tooltip(scene: Any) -> None:
     for prop in scene.parlando_face.bl_rna.properties:
         assert prop.description or prop.identifier in {"rna_type", "name"}, prop.identifier
     assert bpy.ops.parlando.key_face.get_rna_type().description
+
+
+# Add Head
+
+
+def add(idle: Wait) -> Any:
+    bpy.ops.ed.undo_push(message="Before")
+    assert bpy.ops.parlando.add_head() == {"FINISHED"}
+    idle()
+    state = bpy.context.window_manager.parlando
+    if "could not be fetched" in state.message:
+        pytest.skip(state.message)
+    assert state.outcome == "DONE", state.message
+    return bpy.context.scene.parlando_face.mesh
+
+
+def evaluated(head: Any) -> np.ndarray:
+    mesh = head.evaluated_get(bpy.context.evaluated_depsgraph_get()).data
+    points = np.empty(3 * len(mesh.vertices), np.float32)
+    mesh.vertices.foreach_get("co", points)
+    return points.reshape(-1, 3)
+
+
+def test_a_take_moves_the_chin(parlando: SimpleNamespace, scene: Any, take: Any, idle: Wait) -> None:
+    scene.cursor.location = (1, 2, 3)
+    head = add(idle)
+    blocks = head.data.shape_keys.key_blocks
+    assert len(blocks) == 53 and all(block.value == 0 for block in blocks[1:])
+    assert scene.parlando_face.head == head.parent and head.parent.type == "EMPTY"
+    bpy.context.view_layer.update()
+    lowest = min((head.matrix_world @ vertex.co).z for vertex in head.data.vertices)
+    assert lowest == pytest.approx(3, abs=1e-4) and head.parent.location.x == pytest.approx(1)
+    rest = evaluated(head)
+    front = np.flatnonzero(rest[:, 1] < -0.09)
+    chin, top = front[rest[front, 2].argmin()], rest[:, 2].argmax()
+    key_face(idle)
+    heights = []
+    for frame in range(10, 10 + FRAMES):
+        scene.frame_set(frame)
+        heights.append(evaluated(head)[[chin, top], 2])
+    fall = rest[[chin, top], 2] - np.array(heights)
+    opening = np.sin(np.pi * np.arange(FRAMES) / (FRAMES - 1))
+    assert np.corrcoef(fall[:, 0], opening)[0, 1] > 0.8
+    assert np.ptp(fall[:, 0]) > 0.002 and np.ptp(fall[:, 1]) < 1e-5
+
+
+def test_undo_takes_it_away_and_redo_brings_it(scene: Any, engine: str, idle: Wait) -> None:
+    add(idle)
+    bpy.ops.ed.undo()
+    assert "Parlando Head" not in bpy.data.objects and bpy.context.scene.parlando_face.mesh is None
+    bpy.ops.ed.redo()
+    assert bpy.data.objects["Parlando Head"].parent == bpy.context.scene.parlando_face.head
+
+
+def test_greyed_without_an_engine(parlando: SimpleNamespace, scene: Any) -> None:
+    assert not bpy.ops.parlando.add_head.poll()
+    with pytest.raises(RuntimeError, match="no environment"):
+        bpy.ops.parlando.add_head()
+
+
+def test_offline_is_told(scene: Any, engine: str, idle: Wait, tmp_path: Any, monkeypatch: Any, parlando: Any) -> None:
+    parlando.jobs.client().stop()
+    monkeypatch.setenv("PARLANDO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PARLANDO_OFFLINE", "1")
+    before = len(bpy.data.objects)
+    assert bpy.ops.parlando.add_head() == {"FINISHED"}
+    idle()
+    state = bpy.context.window_manager.parlando
+    parlando.jobs.client().stop()
+    assert state.outcome == "FAILED" and "anny==0.6.2" in state.message and len(bpy.data.objects) == before

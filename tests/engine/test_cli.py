@@ -129,6 +129,38 @@ def test_ctrl_c_is_130_and_keeps_whole_frames_only(tmp_path: Path, speech: Path,
     assert list((tmp_path / "out" / "frames").glob("0*.png"))
 
 
+def test_an_interrupt_that_a_library_drops_still_ends_the_verb(
+    tmp_path: Path, speech: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python ignores what is raised in a finaliser: there Ctrl+C comes once, and is lost."""
+
+    class Finalised:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    sent: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    from engine.cli import _Bars
+
+    progressed = _Bars.__call__
+
+    def progress(self: _Bars, stage: str, done: int, total: int) -> None:
+        if stage == "frames" and done == 2 and not sent:
+            sent.append(Finalised())
+            sent[0] = None  # raised and dropped here, on the main thread
+        progressed(self, stage, done, total)
+
+    monkeypatch.setattr(_Bars, "__call__", progress)
+    try:
+        assert main(dub(speech, portrait, tmp_path / "out")) == 130
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert sent and "interrupted" in capsys.readouterr().err
+    assert 0 < len(list((tmp_path / "out" / "frames").glob("0*.png"))) < 270
+
+
 def test_doctor_tells(capsys: pytest.CaptureFixture[str]) -> None:
     status = main(["doctor", "--json"])
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
