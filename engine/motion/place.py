@@ -12,7 +12,7 @@ from engine.face.canonical import FLIP, Placement, from_canonical, rotation_matr
 from engine.face.find import Face
 from engine.motion.bank import NECK
 from engine.motion.generate import Motion
-from engine.motion.net import INNER_LOWER, INNER_UPPER, mouth_width
+from engine.motion.net import INNER_LOWER, INNER_UPPER, LOWER_OUTER, UPPER_OUTER, mouth_width
 from engine.style.expression import expression_of
 
 USUAL_WIDTH = 0.58  # of a mouth at rest, canonical units: what offsets are made for
@@ -24,10 +24,6 @@ SMILE_WIDTH, SMILE_RISE = 0.6, 0.012  # of a mouth at rest; open smiles have 0.7
 RELAXED = 0.5  # share of a smile's excess that is taken back
 LID_LINE = 0.12  # where lids meet: this share of the opening above the lower lid
 CHUNK = 4096  # frames placed at once
-
-# Outer lip points go with the inner ones, so that lips keep their thickness: (outer, inner, share of the way).
-UPPER_OUTER = ((49, 61, 0.5), (50, 61, 1.0), (51, 62, 1.0), (52, 63, 1.0), (53, 63, 0.5))
-LOWER_OUTER = ((59, 67, 0.5), (58, 67, 1.0), (57, 66, 1.0), (56, 65, 1.0), (55, 65, 0.5))
 LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))  # upper, lower
 
 

@@ -6,7 +6,7 @@ Still landmarks only. A person's build cannot be told from a habitual expression
 import numpy as np
 
 from engine.motion.bank import BROWS
-from engine.motion.net import INNER_LOWER, INNER_UPPER
+from engine.motion.net import INNER_LOWER, INNER_UPPER, LOWER_OUTER, UPPER_OUTER
 
 MOST = 0.1  # canonical units a point may move
 LOWER = 0.9  # of how much lower or higher mouth and chin sit: the rest is build
@@ -20,8 +20,8 @@ MOUTH = list(range(48, 68))
 def expression_of(face: np.ndarray, average: np.ndarray) -> np.ndarray:
     """(68, 3) float32: what of a face (68, 3) counts as expression, as offsets from the average, within ±`MOST`.
 
-    Brows and lids in the picture's plane, the mouth's shape whole, its height and the chin's by `LOWER`. The inner lips
-    stay closed on each other.
+    Brows and lids in the picture's plane, the line of the closed lips whole, its height and the chin's by `LOWER`. The
+    inner lips stay closed on each other, and lips as thick as they are: that is build.
     """
     apart = (face - average).astype(np.float64)
     rest = np.zeros((68, 3))
@@ -40,4 +40,7 @@ def expression_of(face: np.ndarray, average: np.ndarray) -> np.ndarray:
     rest[LOWER_LIDS, 1] += wrong / 2
     between = (rest[INNER_UPPER] + rest[INNER_LOWER]) / 2
     rest[INNER_UPPER] = rest[INNER_LOWER] = between
+    for outer, inner, share in (*UPPER_OUTER, *LOWER_OUTER):
+        corner = 48 if outer in (49, 59) else 54
+        rest[outer, 1] = share * rest[inner, 1] + (1 - share) * rest[corner, 1]
     return rest.astype(np.float32)

@@ -245,3 +245,19 @@ def test_motion_without_style_is_as_it_was(generator: MotionGenerator, words: Pa
     np.testing.assert_array_equal(motion.pose, moved.astype(np.float32))
     np.testing.assert_array_equal(motion.closed, generator.bank.blink_curve(times, rng[1], 1.0))
     assert motion.relax == 0 and motion.usual is None
+
+
+def test_lips_stay_as_thick_as_they_are(generator: MotionGenerator) -> None:
+    """How thick lips are is build: a style neither brings the reference's nor takes the portrait's away."""
+    average = generator.net.average.numpy()
+    full = average.copy()
+    full[[50, 51, 52], 1] += 0.05
+    full[[49, 53], 1] += 0.025
+    full[[58, 57, 56], 1] -= 0.05
+    full[[59, 55], 1] -= 0.025
+    told = expression_of(full, average)
+    np.testing.assert_allclose(told[[50, 51, 52], 1], told[[61, 62, 63], 1], atol=1e-6)
+    np.testing.assert_allclose(told[[58, 57, 56], 1], told[[67, 66, 65], 1], atol=1e-6)
+    smile = average.copy()
+    smile[[48, 54], 1] += 0.05  # corners up: that is expression, and is told
+    assert (expression_of(smile, average)[[48, 54], 1] > 0.02).all()
