@@ -93,14 +93,10 @@ def move_to(strip: Any, frame: int) -> None:
 
 def new_text(owner: Any, name: str, channel: int, start: int, end: int) -> Any:
     """A text strip: by its length since 5.0, by its end before."""
-    if hasattr(owner, "strips"):
-        try:
-            return owner.strips.new_effect(
-                name=name, type="TEXT", channel=channel, frame_start=start, length=end - start
-            )
-        except TypeError:  # 4.5 has the new name and the old arguments
-            pass
-    return strips(owner).new_effect(name=name, type="TEXT", channel=channel, frame_start=start, frame_end=end)
+    made = strips(owner)
+    by_length = "length" in made.bl_rna.functions["new_effect"].parameters
+    extent = {"length": end - start} if by_length else {"frame_end": end}
+    return made.new_effect(name=name, type="TEXT", channel=channel, frame_start=start, **extent)
 
 
 def forget_pixels(strip: Any) -> None:

@@ -12,6 +12,10 @@ class InputError(ParlandoError):
     """The sound, picture, style, landmarks or take given cannot be used."""
 
 
+class NoAudio(InputError):
+    """The file is whole and has no sound."""
+
+
 class MissingModel(ParlandoError):
     """A third-party model is not in the cache and could not be fetched; the message has the command that mends it."""
 

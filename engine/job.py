@@ -29,7 +29,7 @@ from PIL import Image
 import engine.style.file as style_file
 from engine import __version__, device
 from engine.audio.load import Sound, open_audio
-from engine.errors import InputError
+from engine.errors import InputError, NoAudio
 from engine.face import find, image
 from engine.face.canonical import to_canonical
 from engine.face.find import Face
@@ -520,5 +520,5 @@ def _heard(audio: Path | None, clip: Path) -> Sound | None:
         return open_audio(audio)
     try:
         return open_audio(clip)
-    except InputError:
+    except NoAudio:
         return None

@@ -83,7 +83,7 @@ def frames_told(scene: bpy.types.Scene) -> str:
     return f"Frames {start}–{end}: the {'preview range' if scene.use_preview_range else 'whole take'}"
 
 
-def _polled(cls: type[bpy.types.Operator], reason: str) -> bool:
+def _polled(cls: Any, reason: str) -> bool:
     if reason:
         cls.poll_message_set(reason)
     return not reason
@@ -180,6 +180,11 @@ class _OverFrames(_Region):
         soft_max=50,
     )
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs landmarks and their take."""
+        return _polled(cls, why_no_touch(compat.sequencer_scene(context)))
+
     def run(
         self,
         context: bpy.types.Context,
@@ -222,11 +227,6 @@ class PARLANDO_OT_smooth_motion(_OverFrames, bpy.types.Operator):
         max=50.0,
     )
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs landmarks and their take."""
-        return _polled(cls, why_no_touch(compat.sequencer_scene(context)))
-
     def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
         """Does so."""
         return self.run(context, "Smoothed", lambda rig, _, span, region: touch.smooth(rig, span, region, self.amount))
@@ -248,11 +248,6 @@ class PARLANDO_OT_amplify_motion(_OverFrames, bpy.types.Operator):
         max=10.0,
     )
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs landmarks and their take."""
-        return _polled(cls, why_no_touch(compat.sequencer_scene(context)))
-
     def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
         """Does so."""
         return self.run(
@@ -268,11 +263,6 @@ class PARLANDO_OT_mirror_motion(_OverFrames, bpy.types.Operator):
     bl_idname = "parlando.mirror_motion"
     bl_label = "Mirror"
     bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs landmarks and their take."""
-        return _polled(cls, why_no_touch(compat.sequencer_scene(context)))
 
     def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
         """Does so."""

@@ -17,7 +17,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 
-from engine.errors import InputError
+from engine.errors import InputError, NoAudio
 
 SILENT_DBFS = -60.0  # a recording whose loudest sample stays below this has nothing to speak
 GAP_SECONDS = 0.04  # timestamps may wander by this much before a gap is filled or an overlap dropped
@@ -92,7 +92,7 @@ def open_audio(path: str | Path) -> Sound:
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:
-                raise InputError(f"{path} holds no audio stream; choose a file with sound.")
+                raise NoAudio(f"{path} holds no audio stream; choose a file with sound.")
             stream = container.streams.audio[0]
             size, end, first = _survey(container, stream)
         end = _decoded_end(path, end) or end

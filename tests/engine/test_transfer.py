@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -151,3 +152,21 @@ def test_too_short_and_bad_options(reference: np.ndarray, tmp_path: Path, capsys
         assert main(["style", str(folder), "--out", str(out), *options]) == 2
         words = capsys.readouterr().err.strip().splitlines()[-1]
         assert told in words and not out.exists()
+
+
+def test_a_silent_film_has_no_sound_and_a_damaged_one_is_told(tmp_path: Path) -> None:
+    """Fitting without the sound because it could not be read would be failing in silence."""
+    from engine.job import _heard
+
+    film = tmp_path / "film.mp4"
+    writer = cv2.VideoWriter(str(film), cv2.VideoWriter_fourcc(*"mp4v"), 25, (64, 64))  # type: ignore[attr-defined]
+    for _ in range(10):
+        writer.write(np.zeros((64, 64, 3), np.uint8))
+    writer.release()
+    assert _heard(None, film) is None
+    sound = _heard(SOURCE / "jfk.wav", film)
+    assert sound is not None and sound.duration > 10
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(film.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"broken\.mp4"):
+        _heard(None, broken)
