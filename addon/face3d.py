@@ -135,8 +135,7 @@ def key_face(scene: bpy.types.Scene, take_name: str = "") -> Job:
     if rig is not None and rig.collection.get(landmarks.BASE) == base.name:
         start = int(rig.picture[landmarks.START])
         known = landmarks.Data.load(takes.folder_of(base) / "landmarks.npz")
-        moved = landmarks.read(scene, rig, len(known.landmarks), known.size)
-        arrays = {**known.arrays, "landmarks": moved}
+        arrays = known.edited(*landmarks.read_all(scene, rig, len(known.landmarks), known.size))
     folder = Path(tempfile.mkdtemp(prefix="parlando_face_", dir=bpy.app.tempdir))
     if arrays is not None:
         source = folder / "edited.npz"

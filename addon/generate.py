@@ -68,6 +68,7 @@ def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
             "seed": settings.seed,
             "head": round(settings.head, 4),
             "blinks": round(settings.blinks, 4),
+            "gaze": round(settings.gaze, 4),
             "face": settings.face,
             "preview": False,
             "out": str(folder),
@@ -166,7 +167,7 @@ def render_edits(scene: bpy.types.Scene, take_name: str = "", pinned: int = 0) -
         style = None
     base = takes.by_name(scene, take.base) or take
     known = landmarks.Data.load(takes.folder_of(base) / "landmarks.npz")
-    moved = landmarks.read(scene, rig, len(known.landmarks), known.size)
+    moved, gaze = landmarks.read_all(scene, rig, len(known.landmarks), known.size)
     folder = takes.create_folder(preferences.takes_home(), take.sound_name)
     info = TakeInfo(
         name=folder.name,
@@ -197,14 +198,16 @@ def render_edits(scene: bpy.types.Scene, take_name: str = "", pinned: int = 0) -
     def deliver(job: Job, scene: bpy.types.Scene, result: dict[str, Any]) -> str:
         return _deliver_edits(scene, info, result, take_of_pins if pinned else "", pinned)
 
-    job = jobs.begin(scene, "render", folder, params, _write_edits(folder, old, known, moved), deliver)
+    job = jobs.begin(scene, "render", folder, params, _write_edits(folder, old, known, moved, gaze), deliver)
     pump.wake()
     return job
 
 
-def _write_edits(folder: Path, old: Path, known: landmarks.Data, moved: np.ndarray) -> Generator[float, None, None]:
+def _write_edits(
+    folder: Path, old: Path, known: landmarks.Data, moved: np.ndarray, gaze: np.ndarray | None
+) -> Generator[float, None, None]:
     """`edited.npz`, and the older take's sound, which is this one's too."""
-    arrays = {**known.arrays, "landmarks": moved}
+    arrays = known.edited(moved, gaze)
     try:
         np.savez(folder / "edited.npz", **arrays)
         heard = old / "audio.wav"

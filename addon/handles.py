@@ -121,7 +121,7 @@ def why_none(rig: Rig) -> str:
 
 def add(rig: Rig, data: landmarks.Data) -> list[bpy.types.Object]:
     """Adds the handles that are not there; where they rest comes from the take's landmarks."""
-    _, _, local = landmarks.local_motion(data)
+    local = landmarks.local_motion(data)[2]
     rest = local.mean(axis=0).astype(np.float64)
     eyes = float(np.linalg.norm(rest[45] - rest[36]))
     there = find(rig)

@@ -2,8 +2,9 @@
 
 Spaces. A pixel of the portrait (x right, y down, z toward the viewer, all in pixels) lies in the picture plane's space
 at X = (x − W/2)·s, Y = −z·s, Z = (H/2 − y)·s, with s = 2 / max(W, H): upright, facing −Y, the longer side 2 units. The
-head empty is the plane's child and carries the pose; the 68 are the head's children. So plane⁻¹ · world of a landmark
-is its pixel, wherever the plane is moved. `location` and the head's `rotation_euler` are the engine's; `delta_location`
+head empty is the plane's child and carries the pose; the 68 are the head's children, and so is what the eyes look at:
+an empty before them, its `location` zero when they look as in the portrait. So plane⁻¹ · world of a landmark is its
+pixel, wherever the plane is moved. `location` and the head's `rotation_euler` are the engine's; `delta_location`
 (and the head's other deltas) are the animator's: a new take never takes them away. An animator who moved a landmark or
 the head in `location`, or turned the head, finds that edit in the deltas when the next take comes.
 
@@ -17,6 +18,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 
 from . import compat, pins, pulls, strips, takes
 from .problem import Problem
@@ -81,6 +83,19 @@ class Data:
             raise Problem(f"The landmarks {path} are not 68 points a frame: generate the take again.")
         return cls(landmarks, (width, height), arrays)
 
+    @property
+    def gaze(self) -> np.ndarray:
+        """(T, 2) degrees to the picture's right and up."""
+        return self.arrays.get("gaze", np.zeros((len(self.landmarks), 2), np.float32))
+
+    def edited(self, moved: np.ndarray, gaze: np.ndarray | None) -> dict[str, np.ndarray]:
+        """All of it with other landmarks, and gaze where that is known."""
+        return {**self.arrays, "landmarks": moved} | ({} if gaze is None else {"gaze": gaze})
+
+
+LOOK_AHEAD = 2.0  # distances between the outer eye corners from the eyes to the gaze's empty
+DISTANCE = "parlando_distance"  # on it: the same in units
+
 
 @dataclass
 class Rig:
@@ -90,6 +105,12 @@ class Rig:
     picture: bpy.types.Object
     head: bpy.types.Object
     points: list[bpy.types.Object]  # 68, in iBUG order
+    gaze: bpy.types.Object | None = None  # what the eyes look at; not in older files, or deleted
+
+    @property
+    def keyed(self) -> list[bpy.types.Object]:
+        """All whose `location` is the engine's."""
+        return [self.head, *self.points, *([self.gaze] if self.gaze is not None else [])]
 
 
 def to_plane(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -142,7 +163,7 @@ def find(scene: bpy.types.Scene, sound_id: str) -> Rig | None:
     lost = [NAMES[i] for i in range(68) if i not in points]
     if lost:
         raise Problem(f"The landmark {lost[0]} of “{collection.name}” was deleted: undo that or add landmarks again.")
-    return Rig(collection, roles["picture"], roles["head"], [points[i] for i in range(68)])
+    return Rig(collection, roles["picture"], roles["head"], [points[i] for i in range(68)], roles.get("gaze"))
 
 
 def in_use(scene: bpy.types.Scene) -> Rig | None:
@@ -177,6 +198,9 @@ def add(scene: bpy.types.Scene, take: Any, start: int, camera: bool = False) -> 
         _remove(scene, take.sound_id)
     if rig is not None:
         update(scene, take, start)
+        if rig.gaze is None:
+            rig.gaze = _add_gaze(rig, Data.load(takes.folder_of(base) / "landmarks.npz"))
+            set_motion(rig, layer_of(scene, take.sound_id, data), start)
         if camera and not any(item.get(ROLE) == "camera" for item in rig.collection.all_objects):
             _add_camera(scene, rig.collection, rig.picture, data.size)
         return rig
@@ -207,11 +231,28 @@ def add(scene: bpy.types.Scene, take: Any, start: int, camera: bool = False) -> 
     layer.strips.new(type="KEYFRAME")
     for item in (head, *points):
         _slot(action, item)
+    rig.gaze = _add_gaze(rig, data)
     set_motion(rig, layer_of(scene, take.sound_id, data), start)
     show(rig, take)
     if camera:
         _add_camera(scene, collection, picture, data.size)
     return rig
+
+
+def _add_gaze(rig: Rig, data: Data) -> bpy.types.Object:
+    """What the eyes look at, in front of them."""
+    rest = local_motion(data)[2].mean(axis=0).astype(np.float64)
+    eyes = float(np.linalg.norm(rest[45] - rest[36]))
+    item = bpy.data.objects.new("gaze", None)
+    item[ROLE], item[DISTANCE] = "gaze", LOOK_AHEAD * eyes
+    item.parent = rig.head
+    item.matrix_parent_inverse = Matrix.Translation(rest[[36, 39, 42, 45]].mean(axis=0) - (0.0, LOOK_AHEAD * eyes, 0.0))
+    item.empty_display_type, item.empty_display_size = "CIRCLE", 0.12 * eyes
+    item.color, item.show_in_front, item.show_name = (0.2, 0.9, 0.9, 1.0), True, True
+    item.lock_rotation = item.lock_scale = (True, True, True)
+    rig.collection.objects.link(item)
+    give_slot(rig, item)
+    return item
 
 
 def give_slot(rig: Rig, item: bpy.types.Object) -> None:
@@ -234,7 +275,7 @@ def update(scene: bpy.types.Scene, take: Any, start: int) -> None:
             known = Data.load(takes.folder_of(before) / "landmarks.npz")
             keep_edits(rig, layer_of(scene, take.sound_id, known))
         if moved:
-            for item in (rig.head, *rig.points):
+            for item in rig.keyed:
                 _shift_edits(item, moved)
             for item in rig.collection.all_objects:
                 if item.get(ROLE) == "handle":
@@ -245,12 +286,16 @@ def update(scene: bpy.types.Scene, take: Any, start: int) -> None:
 
 
 def local_motion(data: Data) -> pins.Layer:
-    """What is keyed, all float32: the head's location and angles (T, 3), the points' locations on it (T, 68, 3)."""
+    """What is keyed, all float32: the head's location and angles (T, 3), the points' locations on it (T, 68, 3), and
+    how far the gaze's empty is moved (T, 3), in its distances from the eyes."""
     place, angles = head_motion(data)
     turn = _from_euler(angles.astype(np.float64))
     points = to_plane(data.landmarks, data.size)
     local = np.einsum("tji,tnj->tni", turn, points - place[:, None].astype(np.float64))
-    return place, angles, local.astype(np.float32)
+    look = np.zeros((len(local), 3), np.float32)
+    if "gaze" in data.arrays:
+        look[:, [0, 2]] = np.tan(np.radians(data.arrays["gaze"]))
+    return place, angles, local.astype(np.float32), look
 
 
 def layer_of(scene: bpy.types.Scene, sound_id: str, data: Data) -> pins.Layer:
@@ -260,10 +305,13 @@ def layer_of(scene: bpy.types.Scene, sound_id: str, data: Data) -> pins.Layer:
 
 def keep_edits(rig: Rig, keyed: pins.Layer) -> None:
     """Where `location`, or the head's rotation, is not what was `keyed`, an animator moved it: the deltas get that."""
-    place, angles, local = keyed
+    place, angles, local, look = keyed
     start = int(rig.picture[START])
     frames = np.arange(start, start + len(local), dtype=np.float64)
-    for item, engine in ((rig.head, place), *((point, local[:, i]) for i, point in enumerate(rig.points))):
+    engines = [(rig.head, place), *((point, local[:, i]) for i, point in enumerate(rig.points))]
+    if rig.gaze is not None:
+        engines.append((rig.gaze, look * np.float32(rig.gaze[DISTANCE])))
+    for item, engine in engines:
         edit = values(item, "location", frames) - engine
         touched = np.abs(edit).max(axis=1) > _EDIT
         if touched.any():
@@ -293,13 +341,15 @@ def _key_edit(item: bpy.types.Object, path: str, frames: np.ndarray, touched: np
 
 def set_motion(rig: Rig, layer: pins.Layer, start: int) -> None:
     """Keys `location` of all and the head's rotation, one key a frame from `start` on. Deltas are not touched."""
-    place, angles, local = layer
+    place, angles, local, look = layer
     times = np.arange(start, start + len(local), dtype=np.float32)
     rig.head.rotation_mode = "XYZ"
     _key(rig.head, "location", times, place)
     _key(rig.head, "rotation_euler", times, angles)
     for index, item in enumerate(rig.points):
         _key(item, "location", times, local[:, index])
+    if rig.gaze is not None:
+        _key(rig.gaze, "location", times, look * np.float32(rig.gaze[DISTANCE]))
     rig.picture[START] = start
 
 
@@ -326,7 +376,15 @@ def show(rig: Rig, take: Any) -> None:
 
 
 def read(scene: bpy.types.Scene, rig: Rig, count: int, size: tuple[int, int]) -> np.ndarray:
-    """(count, 68, 3) float32 pixels as the curves, deltas and the head's edits make them, from the first key on.
+    """(count, 68, 3) float32 pixels: the first of `read_all`."""
+    return read_all(scene, rig, count, size)[0]
+
+
+def read_all(
+    scene: bpy.types.Scene, rig: Rig, count: int, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(count, 68, 3) float32 pixels as the curves, deltas and the head's edits make them, from the first key on; and
+    the gaze (count, 2) float32 in degrees, None where nothing here says it.
 
     Plain curves and the pulls of handles are evaluated as numbers. With other constraints, drivers, NLA or another
     parent Blender evaluates the whole scene frame by frame, which is slow but right.
@@ -335,14 +393,17 @@ def read(scene: bpy.types.Scene, rig: Rig, count: int, size: tuple[int, int]) ->
     frames = np.arange(start, start + count, dtype=np.float64)
     held = [pulls.read(point) for point in rig.points]
     pulled = {handle.name: handle for of_point in held for handle, _ in of_point or ()}
+    gaze = rig.gaze
     if (
         any(of_point is None for of_point in held)
         or len(rig.head.constraints)
-        or any(_evaluated_by_blender(item) for item in (rig.head, *rig.points))
+        or any(_evaluated_by_blender(item) for item in rig.keyed)
+        or (gaze is not None and (len(gaze.constraints) or gaze.parent != rig.head))
         or any(_evaluated_by_blender(handle) or len(handle.constraints) for handle in pulled.values())
         or any(point.parent != rig.head for point in rig.points)
     ):
-        return to_pixels(_read_scene(scene, rig, start, count), size).astype(np.float32)
+        points, look = _read_scene(scene, rig, start, count)
+        return to_pixels(points, size).astype(np.float32), to_degrees(gaze, look) if gaze is not None else None
     head = {name: values(rig.head, name, frames) for name in _HEAD_PROPERTIES}
     turn = _from_euler(head["delta_rotation_euler"]) @ _from_euler(head["rotation_euler"])
     turn = turn * (head["scale"] * head["delta_scale"])[:, None, :]
@@ -355,7 +416,25 @@ def read(scene: bpy.types.Scene, rig: Rig, count: int, size: tuple[int, int]) ->
         for handle, matrix in of_point or ():
             local[:, index] += at[handle.name] @ matrix.T
     points = np.einsum("tij,tnj->tni", turn, local) + place[:, None]
-    return to_pixels(points, size).astype(np.float32)
+    if gaze is None:
+        return to_pixels(points, size).astype(np.float32), None
+    look = values(gaze, "location", frames) + values(gaze, "delta_location", frames)
+    return to_pixels(points, size).astype(np.float32), to_degrees(gaze, look)
+
+
+def to_degrees(gaze: bpy.types.Object, offset: np.ndarray) -> np.ndarray:
+    """Where the eyes look, (…, 2) float32 to the picture's right and up, when the gaze's empty is moved by `offset`
+    (…, 3) units in the head's axes."""
+    away = np.maximum(float(gaze[DISTANCE]) - offset[..., 1], 1e-6)
+    return np.degrees(np.arctan2(offset[..., [0, 2]], away[..., None])).astype(np.float32)
+
+
+def gaze_now(rig: Rig) -> np.ndarray | None:
+    """(2,) float32 degrees where Blender shows the gaze now."""
+    if rig.gaze is None:
+        return None
+    there = rig.head.matrix_world.inverted_safe() @ rig.gaze.matrix_world.translation
+    return to_degrees(rig.gaze, np.array(there - rig.gaze.matrix_parent_inverse.translation))
 
 
 _HEAD_PROPERTIES = ("location", "rotation_euler", "scale", "delta_location", "delta_rotation_euler", "delta_scale")
@@ -375,9 +454,10 @@ def _evaluated_by_blender(item: bpy.types.Object) -> bool:
     )
 
 
-def _read_scene(scene: bpy.types.Scene, rig: Rig, start: int, count: int) -> np.ndarray:
-    """(count, 68, 3) in the picture plane's space, as Blender evaluates the scene."""
-    points = np.empty((count, 68, 3))
+def _read_scene(scene: bpy.types.Scene, rig: Rig, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(count, 68, 3) in the picture plane's space, as Blender evaluates the scene, and how far the gaze's empty is
+    from its rest (count, 3) in the head's."""
+    points, look = np.empty((count, 68, 3)), np.zeros((count, 3))
     before = scene.frame_current, scene.frame_subframe
     try:
         for index in range(count):
@@ -387,9 +467,13 @@ def _read_scene(scene: bpy.types.Scene, rig: Rig, start: int, count: int) -> np.
             inverse = np.array(rig.picture.evaluated_get(depsgraph).matrix_world.inverted())
             world = np.array([p.evaluated_get(depsgraph).matrix_world.translation for p in rig.points])
             points[index] = world @ inverse[:3, :3].T + inverse[:3, 3]
+            if rig.gaze is not None:
+                there = rig.gaze.evaluated_get(depsgraph).matrix_world.translation
+                there = rig.head.evaluated_get(depsgraph).matrix_world.inverted_safe() @ there
+                look[index] = there - rig.gaze.matrix_parent_inverse.translation
     finally:
         scene.frame_set(before[0], subframe=before[1])
-    return points
+    return points, look
 
 
 def _remove(scene: bpy.types.Scene, sound_id: str) -> None:

@@ -21,7 +21,7 @@ from .problem import Problem
 
 ROLE = "live"
 INTERVAL, WAITING = 0.03, 0.008  # s between two looks; while an answer is awaited
-SNAP = 0.02  # px, as `engine/take.py`: a frame moved no further is the take's own
+SNAP, SNAP_GAZE = 0.02, 0.05  # px and degrees, as `engine/take.py`: a frame moved no further is the take's own
 PREVIEW_SIDE = 512  # px, longer side while dragging
 KEPT_FILES = 4
 IN_FRONT = -0.001  # units toward the viewer
@@ -34,7 +34,8 @@ class _State:
 
     dirty: bool = True
     request: Request | None = None
-    shown: tuple[str, np.ndarray, bool] | None = None  # take folder, points (68, 3) px, whether it is a preview
+    # take folder, points (68, 3) px, gaze (2,), whether it is a preview
+    shown: tuple[str, np.ndarray, np.ndarray, bool] | None = None
     known: tuple[Path, int, Data] | None = None  # the last landmarks.npz read, with its time
     message: str = ""
     seconds: float = 0.0  # the engine took for the last one
@@ -63,7 +64,7 @@ def step() -> bool:
     if not scene.parlando.live or _playing() or bpy.app.is_job_running("RENDER"):
         _state.dirty = True  # looked at when it is over
         return _put_away(scene)
-    if _state.shown is not None and _state.shown[2] and not _dragging():
+    if _state.shown is not None and _state.shown[3] and not _dragging():
         _state.dirty = True  # the preview's full picture
     if not _state.dirty or _state.request is not None:
         return False
@@ -113,32 +114,44 @@ def _look(scene: bpy.types.Scene) -> bool:
     points = points_now(rig, data.size)
     if index >= len(data.landmarks) or not np.isfinite(points).all():
         return _put_away(scene)
-    if np.abs(points - data.landmarks[index]).max() <= SNAP:
+    own = data.gaze[index]
+    now = landmarks.gaze_now(rig)
+    gaze = own if now is None else now
+    if np.abs(points - data.landmarks[index]).max() <= SNAP and np.abs(gaze - own).max() <= SNAP_GAZE:
         _state.message = ""
         return _put_away(scene)
     preview = _dragging() and max(data.size) > PREVIEW_SIDE
     if _state.shown is not None:
-        of, there, is_preview = _state.shown
-        if of == str(folder) and (preview or not is_preview) and np.abs(there - points).max() <= SNAP / 2:
+        of, there, look, is_preview = _state.shown
+        still = np.abs(there - points).max() <= SNAP / 2 and np.abs(look - gaze).max() <= SNAP_GAZE / 2
+        if of == str(folder) and (preview or not is_preview) and still:
             return _set_visible(plane, True)
     if not preferences.engine_python():
         raise Problem(f"{preferences.NO_ENGINE}.")
     image = Path(bpy.path.abspath(take.image))
     if not image.is_file():
         raise Problem(f"The portrait {image} of the take “{take.name}” is gone: put it back there.")
-    _ask(scene, rig, folder, image, take.face, points, preview)
+    _ask(scene, rig, folder, image, take.face, points, gaze, preview)
     return True
 
 
 def _ask(
-    scene: bpy.types.Scene, rig: Rig, take: Path, image: Path, face: int, points: np.ndarray, preview: bool
+    scene: bpy.types.Scene,
+    rig: Rig,
+    take: Path,
+    image: Path,
+    face: int,
+    points: np.ndarray,
+    gaze: np.ndarray,
+    preview: bool,
 ) -> None:
-    """Sends one request for the points (68, 3) px."""
+    """Sends one request for the points (68, 3) px and gaze (2,) degrees."""
     out = Path(bpy.app.tempdir) / "parlando_live"
     out.mkdir(parents=True, exist_ok=True)
     _state.asked += 1
     params = {
         "landmarks": points.tolist(),
+        "gaze": gaze.tolist(),
         "image": str(image),
         "take": str(take),
         "face": face,
@@ -158,7 +171,7 @@ def _ask(
         else:
             _state.message = ""
             _state.seconds = float(event["result"]["seconds"])
-            _show(name, owner, str(take), Path(event["result"]["frame"]), points, preview)
+            _show(name, owner, str(take), Path(event["result"]["frame"]), points, gaze, preview)
 
     engine = jobs.client()
     engine.refresh()
@@ -166,7 +179,9 @@ def _ask(
     wake()
 
 
-def _show(scene_name: str, owner: str, take: str, picture: Path, points: np.ndarray, preview: bool) -> None:
+def _show(
+    scene_name: str, owner: str, take: str, picture: Path, points: np.ndarray, gaze: np.ndarray, preview: bool
+) -> None:
     """Puts an answer on the live plane, if the landmarks it was made for are still there and wanted."""
     scene = bpy.data.scenes.get(scene_name)
     if scene is None or not scene.parlando.live or _playing():
@@ -185,7 +200,7 @@ def _show(scene_name: str, owner: str, take: str, picture: Path, points: np.ndar
     else:
         node.image.filepath = str(picture)
         node.image.reload()
-    _state.shown = take, points, preview
+    _state.shown = take, points, gaze, preview
     _set_visible(plane, True)
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:

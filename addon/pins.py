@@ -15,9 +15,11 @@ import bpy
 import numpy as np
 
 EASE = 4  # frames on either side
-_ROW = 6 + 68 * 3  # of a frame: the head's location and angles, the points' locations
+_ROW = 6 + 68 * 3 + 3  # of a frame: the head's location and angles, the points' locations, the gaze
+_ROW_BEFORE = 6 + 68 * 3  # as pins were held before there was gaze
 _SAME_FACE = 0.01  # of the distance between the outer eye corners: portraits that differ by more are two
-Layer = tuple[np.ndarray, np.ndarray, np.ndarray]  # float32: the head's location and angles (T, 3), points (T, 68, 3)
+# float32: the head's location and angles (T, 3), points (T, 68, 3), gaze (T, 3)
+Layer = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class ParlandoPin(bpy.types.PropertyGroup):
@@ -58,14 +60,17 @@ def _unpacked(text: str) -> np.ndarray:
 
 
 def rows(layer: Layer) -> np.ndarray:
-    """(T, 210): a layer as pins hold it."""
+    """(T, 213): a layer as pins hold it."""
     return np.concatenate([part.reshape(len(part), -1) for part in layer], axis=1)
 
 
 def held(pin: Any) -> np.ndarray:
-    """(last − first + 1, 210); nothing when it was damaged."""
+    """(last − first + 1, 213), or 210 columns from before there was gaze; nothing when it was damaged."""
     numbers = _unpacked(pin.held)
-    return numbers.reshape(-1, _ROW) if numbers.size == _ROW * (pin.last - pin.first + 1) else np.zeros((0, _ROW))
+    for width in (_ROW, _ROW_BEFORE):
+        if numbers.size == width * (pin.last - pin.first + 1):
+            return numbers.reshape(-1, width)
+    return np.zeros((0, _ROW))
 
 
 def why_not(pin: Any, arrays: dict[str, np.ndarray]) -> str:
@@ -94,7 +99,7 @@ def hold(layer: Layer, of_sound: Iterable[Any], arrays: dict[str, np.ndarray]) -
         if len(numbers) == 0 or why_not(pin, arrays):
             continue
         part = slice(pin.first, pin.first + len(numbers))
-        kept[part], pinned[part], ease[part] = numbers, True, pin.ease
+        kept[part, : numbers.shape[1]], pinned[part], ease[part] = numbers, True, pin.ease
     if not pinned.any():
         return layer
     marks = np.flatnonzero(pinned)
@@ -118,7 +123,8 @@ def hold(layer: Layer, of_sound: Iterable[Any], arrays: dict[str, np.ndarray]) -
             add += _fade(away / reach)[:, None] * off[edge]
         eased = add.any(axis=1)
         kept[free[eased]] += add[eased]
-    return kept[:, :3].copy(), kept[:, 3:6].copy(), kept[:, 6:].reshape(count, 68, 3).copy()
+    points = kept[:, 6:_ROW_BEFORE].reshape(count, 68, 3)
+    return kept[:, :3].copy(), kept[:, 3:6].copy(), points.copy(), kept[:, _ROW_BEFORE:].copy()
 
 
 def _fade(x: np.ndarray) -> np.ndarray:

@@ -89,6 +89,14 @@ class ParlandoScene(bpy.types.PropertyGroup):
         max=2.0,
         subtype="FACTOR",
     )
+    gaze: bpy.props.FloatProperty(
+        name="Steady Gaze",
+        description="How far the eyes stay on the point they look at while the head turns: 0 turns them with the head",
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
     live: bpy.props.BoolProperty(
         name="Live Picture",
         description="Render the current frame under the landmarks while they are moved. Nothing of it is kept: Render "

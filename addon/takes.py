@@ -27,6 +27,7 @@ _SAME = (
     "seed",
     "head",
     "blinks",
+    "gaze",
     "face",
     "format",
     "linear",

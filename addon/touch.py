@@ -173,7 +173,7 @@ def local(rig: Rig, frames: np.ndarray, which: Sequence[int] = range(68)) -> np.
 
 def silence(data: Data) -> np.ndarray:
     """(68, 3): the face on the head when nothing is said, the middle of the take's frames whose lips are closest."""
-    _, _, still = landmarks.local_motion(data)
+    still = landmarks.local_motion(data)[2]
     opening = np.linalg.norm(still[:, [61, 62, 63]] - still[:, [67, 66, 65]], axis=2).mean(axis=1)
     calm = np.argsort(opening, kind="stable")[: max(1, round(CALMEST * len(still)))]
     return np.median(still[calm], axis=0).astype(np.float64)

@@ -64,6 +64,9 @@ def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
     dub.add_argument("--seed", type=int, default=0, help="the same seed gives the same head motion and blinks")
     dub.add_argument("--head", type=float, default=1.0, help="amount of head motion, 0 to 2")
     dub.add_argument("--blinks", type=float, default=1.0, help="amount of blinks, 0 to 2")
+    dub.add_argument(
+        "--gaze", type=float, default=1.0, help="how far eyes stay on their point as the head turns, 0 to 1"
+    )
 
     batch = verb("batch", "Many dubs from a list, one after another; a bad line stops none of the others.")
     batch.add_argument("list", type=Path, help="CSV with a header, or JSON lines: options of dub without their dashes")
@@ -216,6 +219,7 @@ def _dub_request(options: argparse.Namespace) -> Any:
         options.seed,
         options.head,
         options.blinks,
+        options.gaze,
         options.face,
         not options.no_preview,
         options.format,

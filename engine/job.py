@@ -36,6 +36,7 @@ from engine.face.find import Face
 from engine.face.image import Picture
 from engine.face.track import track
 from engine.formats import Format, to_8_bit
+from engine.motion.gaze import held_gaze
 from engine.motion.generate import MotionGenerator
 from engine.motion.place import place
 from engine.preview import Preview
@@ -64,7 +65,7 @@ def unheard(message: str) -> None:
 
 @dataclass(frozen=True)
 class DubRequest:
-    """What `dub` is asked. Amounts of head motion and blinks: 0 is off, 1 as in life."""
+    """What `dub` is asked. Amounts of head motion, blinks and gaze: 0 is off, 1 as in life."""
 
     audio: Path
     image: Path
@@ -76,6 +77,7 @@ class DubRequest:
     seed: int = 0
     head: float = 1.0
     blinks: float = 1.0
+    gaze: float = 1.0  # how far eyes stay on their point while the head turns
     face: int = 0  # 0 is the largest
     preview: bool = True
     format: str = "png"  # of the frames: png, png16, exr
@@ -108,6 +110,7 @@ class FrameRequest:
     landmarks: list[list[float]]  # 68 × (x, y, z) px of the portrait
     image: Path
     out: Path  # a PNG
+    gaze: list[float] | None = None  # degrees to the picture's right and up
     take: Path | None = None  # made from the same portrait: it knows the face
     face: int = 0
     side: int | None = None  # longer side of the picture made, where that shall be smaller than the portrait
@@ -175,6 +178,7 @@ class Engine:
             "seed": request.seed,
             "head": request.head,
             "blinks": request.blinks,
+            "gaze": request.gaze,
             "face": request.face,
             "motion": self.motion.fingerprint,
             **_output(request),
@@ -203,6 +207,8 @@ class Engine:
                 landmarks, pose = place(motion, face)
                 source = face.landmarks, face.mesh, picture.sha256
                 made = Landmarks(landmarks, pose, request.fps, picture.size, *source)
+                if request.gaze:
+                    made.gaze = (request.gaze * held_gaze(pose)).astype(np.float32)
                 made.save(file)
             return self._frames(take, picture, face, made, None, request.audio if request.preview else None, progress)
 
@@ -223,7 +229,7 @@ class Engine:
             if not (request.take / "take.json").exists():
                 raise InputError(f"{request.take} is not a take: it has no take.json.")
             old = Landmarks.load(request.take / "landmarks.npz")
-            asked.landmarks = snap(asked.landmarks, old.landmarks)
+            snap(asked, old)
         known = next((lm for lm in (asked, old) if lm is not None and lm.image_sha256 == picture.sha256), None)
         if known is not None and known.source_mesh is not None:
             face = find.face_of(known.source_mesh, 1.0)
@@ -234,6 +240,7 @@ class Engine:
             "verb": "render",
             "engine": __version__,
             "landmarks": hashlib.sha256(asked.landmarks.tobytes()).hexdigest(),
+            **({"gaze": hashlib.sha256(asked.looks.tobytes()).hexdigest()} if asked.looks.any() else {}),
             "fps": str(asked.fps),
             "image": picture.sha256,
             "style": sha256(request.style) if request.style else None,
@@ -255,8 +262,11 @@ class Engine:
         points = np.asarray(request.landmarks, np.float32)
         if points.shape != (68, 3) or not np.isfinite(points).all():
             raise InputError(f"The landmarks are of shape {points.shape}, 68 points of three numbers are needed.")
+        gaze = np.asarray(request.gaze or (0.0, 0.0), np.float32)
+        if gaze.shape != (2,) or not np.isfinite(gaze).all():
+            raise InputError("The gaze is not two numbers.")
         renderer, factor = self._live_renderer(request)
-        pixels = renderer.render(points * np.float32(factor) if factor != 1.0 else points)
+        pixels = renderer.render(points * np.float32(factor) if factor != 1.0 else points, gaze)
         texts = {"Software": f"Parlando {__version__}", "Description": "Synthetic picture made by Parlando"}
         with replacing(request.out) as part:
             part.write_bytes(encode_png(pixels, texts))
@@ -330,7 +340,7 @@ class Engine:
     ) -> Result:
         """Makes the frames that are not there yet, in order, on all cores, and the preview with sound where wanted."""
         renderer = self._render_of(picture, face, take.format.deep)
-        hashes = frame_hashes(renderer.fingerprint + take.format.mark, made.landmarks)
+        hashes = frame_hashes(renderer.fingerprint + take.format.mark, made.landmarks, made.gaze)
         total = len(hashes)
         take.save(
             frame_hashes=hashes, frames=total, fps=str(made.fps), size=list(made.size), renderer=renderer.fingerprint
@@ -350,7 +360,7 @@ class Engine:
                     take.write_mattes(index, renderer.mattes(made.landmarks[index]), hashes[index])
             if not take.has_frame(index, hashes[index]):
                 if older is None or not older.has_frame(index, hashes[index]):
-                    frame = renderer.render(made.landmarks[index])
+                    frame = renderer.render(made.landmarks[index], made.looks[index])
                     take.write_frame(index, frame, hashes[index])
                     return True, to_8_bit(frame) if want_preview else None
                 take.adopt_frame(index, older.frame_path(index))
@@ -415,6 +425,7 @@ def _check_amounts(request: DubRequest) -> None:
         ("strength", request.strength, 0.0, 1.5),
         ("head", request.head, 0.0, 2.0),
         ("blinks", request.blinks, 0.0, 2.0),
+        ("gaze", request.gaze, 0.0, 1.0),
     ):
         if not low <= value <= high:
             raise InputError(f"{name} is {value:g}, it goes from {low:g} to {high:g}.")

@@ -9,7 +9,7 @@ Blender → engine, one object a line:
     {"id": 6, "verb": "shutdown", "params": {}}
 `params` of `dub` and `render` are the command line's long options with underscores, e.g. for dub
     {"audio": str, "image": str, "style": str|null, "strength": 1.0, "fps": [24, 1], "frames": 264|null, "seed": 0,
-     "head": 1.0, "blinks": 1.0, "face": 0, "preview": bool, "out": str}
+     "head": 1.0, "blinks": 1.0, "gaze": 1.0, "face": 0, "preview": bool, "out": str}
 (`fps` is a fraction [numerator, denominator]; `frames`, where given, overrides T = round(duration × fps).)
 and for render
     {"landmarks": str, "image": str, "style": str|null, "take": str|null, "face": 0, "preview": bool, "out": str}
@@ -23,7 +23,8 @@ and for head (a 3D head with face units) {"out": str, "wheels": str|null}
 
 `frame` renders one picture while somebody moves landmarks. It is no job: it does not wait behind one, and a newer
 request takes the place of one that still waits (that one is answered `cancelled`).
-    {"landmarks": [[x, y, z] × 68] in pixels, "image": str, "take": str|null, "face": 0, "side": 512|null, "out": str}
+    {"landmarks": [[x, y, z] × 68] in pixels, "image": str, "take": str|null, "face": 0, "side": 512|null, "out": str,
+     "gaze": [right, up] in degrees|null}
 (`side`: the longer side of the picture made, where it shall be smaller than the portrait; `out`: the PNG to write.)
 
 Engine → Blender, one object a line, each with "event":

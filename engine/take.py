@@ -2,7 +2,8 @@
 
     take.json       what was asked, versions, hashes of weights, one hash per frame
     audio.wav       what was heard
-    landmarks.npz   landmarks (T, 68, 3), pose (T, 6), fps, size, the portrait's own source_landmarks and source_mesh
+    landmarks.npz   landmarks (T, 68, 3), gaze (T, 2), pose (T, 6), fps, size, the portrait's own source_landmarks and
+                    source_mesh
     frames/         000001.png …, or .exr, each carrying its own hash
     mattes/         where asked for: head/000001.png …, face/…, mouth/…, of the frames' own format
     preview.mp4     optional
@@ -40,6 +41,7 @@ _REFUSED = {
     getattr(errno, name)
     for name in ("EACCES", "EPERM", "EROFS", "ENOTDIR", "EISDIR", "EEXIST", "ENOENT", "ENAMETOOLONG", "EINVAL")
 }
+SNAP_GAZE = 0.05  # degrees, likewise
 PART = ".part"  # suffix of a file that is being written
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HASH_KEY = b"Parlando frame\0"
@@ -80,24 +82,30 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def frame_hashes(fingerprint: str, landmarks: np.ndarray) -> list[str]:
-    """One hash per frame of all that makes its pixels: the renderer's fingerprint and the landmarks (T, 68, 3)."""
+def frame_hashes(fingerprint: str, landmarks: np.ndarray, gaze: np.ndarray | None = None) -> list[str]:
+    """One hash per frame of all that makes its pixels: the renderer's fingerprint, landmarks (T, 68, 3), gaze."""
     start = hashlib.sha256(fingerprint.encode())
     hashes = []
-    for frame in np.ascontiguousarray(landmarks, dtype="<f4"):
+    looks = np.zeros((len(landmarks), 2)) if gaze is None else gaze
+    for frame, look in zip(np.ascontiguousarray(landmarks, "<f4"), np.ascontiguousarray(looks, "<f4"), strict=True):
         digest = start.copy()
         digest.update(frame.tobytes())
+        if look.any():  # without one the hash is that of takes from before there was gaze
+            digest.update(look.tobytes())
         hashes.append(digest.hexdigest()[:24])
     return hashes
 
 
-def snap(landmarks: np.ndarray, old: np.ndarray) -> np.ndarray:
-    """`landmarks` (T, 68, 3), with OLD's own values wherever no point of a frame moved by more than SNAP px."""
-    snapped = landmarks.copy()
-    common = min(len(landmarks), len(old))
-    same = np.abs(landmarks[:common] - old[:common]).max(axis=(1, 2), initial=0.0) <= SNAP
-    snapped[:common][same] = old[:common][same]
-    return snapped
+def snap(made: "Landmarks", old: "Landmarks") -> None:
+    """Gives `made` OLD's own values on frames where no point moved by more than SNAP px nor the gaze by SNAP_GAZE."""
+    common = min(len(made.landmarks), len(old.landmarks))
+    same = np.abs(made.landmarks[:common] - old.landmarks[:common]).max(axis=(1, 2), initial=0.0) <= SNAP
+    same &= np.abs(made.looks[:common] - old.looks[:common]).max(axis=1, initial=0.0) <= SNAP_GAZE
+    made.landmarks[:common][same] = old.landmarks[:common][same]
+    if made.gaze is not None or old.gaze is not None:
+        looks = made.looks.copy()
+        looks[:common][same] = old.looks[:common][same]
+        made.gaze = looks
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -164,6 +172,14 @@ class Landmarks:
     source_landmarks: np.ndarray | None = None  # (68, 3) of the portrait itself
     source_mesh: np.ndarray | None = None  # (478, 3)
     image_sha256: str = ""  # of the portrait source_landmarks belong to
+    gaze: np.ndarray | None = (
+        None  # (T, 2) float32: degrees the eyes turn to the picture's right and up, from the portrait
+    )
+
+    @property
+    def looks(self) -> np.ndarray:
+        """(T, 2) float32: the gaze, zeros without."""
+        return np.zeros((len(self.landmarks), 2), np.float32) if self.gaze is None else self.gaze
 
     def save(self, path: Path) -> None:
         """Writes the npz beside and renames it. Raises OutputError."""
@@ -173,6 +189,8 @@ class Landmarks:
             "fps": np.array([self.fps.numerator, self.fps.denominator], np.int64),
             "size": np.array(self.size, np.int64),
         }
+        if self.gaze is not None:
+            arrays["gaze"] = self.gaze.astype(np.float32)
         if self.source_landmarks is not None and self.source_mesh is not None:
             arrays |= {"source_landmarks": self.source_landmarks, "source_mesh": self.source_mesh}
             arrays["image_sha256"] = np.frombuffer(self.image_sha256.encode(), np.uint8)
@@ -201,6 +219,14 @@ class Landmarks:
         bad = np.flatnonzero(~np.isfinite(landmarks).all(axis=(1, 2)))
         if len(bad):
             raise InputError(f"{path} has a landmark that is not a number on frame {bad[0] + 1}.")
+        gaze = arrays.get("gaze")
+        if gaze is not None:
+            if gaze.shape != (len(landmarks), 2):
+                raise InputError(f"{path} holds gaze of shape {gaze.shape}, ({len(landmarks)}, 2) is needed.")
+            gaze = gaze.astype(np.float32)
+            bad = np.flatnonzero(~np.isfinite(gaze).all(axis=1))
+            if len(bad):
+                raise InputError(f"{path} has a gaze that is not a number on frame {bad[0] + 1}.")
         fps, size = arrays["fps"].reshape(-1), arrays["size"].reshape(-1)
         if len(size) != 2 or size.min() < 1 or len(fps) not in (1, 2) or fps.min() <= 0:
             raise InputError(f"{path} has a frame rate or size that makes no sense.")
@@ -213,6 +239,7 @@ class Landmarks:
             arrays.get("source_landmarks"),
             arrays.get("source_mesh"),
             arrays.get("image_sha256", np.zeros(0, np.uint8)).tobytes().decode("ascii", "replace"),
+            gaze,
         )
 
 

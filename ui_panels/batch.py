@@ -97,7 +97,7 @@ class PARLANDO_PT_batch(bpy.types.Panel):
         column.prop(item, "style_file")
         if item.style_file:
             column.prop(item, "strength")
-        for name in ("head", "blinks", "seed"):
+        for name in ("head", "blinks", "gaze", "seed"):
             column.prop(item, name)
 
 

@@ -47,6 +47,7 @@ class PARLANDO_PT_generate(bpy.types.Panel):
         column = layout.column()
         column.prop(settings, "head")
         column.prop(settings, "blinks")
+        column.prop(settings, "gaze")
         column.prop(settings, "seed")
         column = layout.column()
         column.prop(settings, "format")

@@ -3,7 +3,8 @@
 Each frame alone: the weights, 0 to 1, whose units together come nearest to how the landmarks lie from the face at rest
 (regularised least squares within bounds); lids by their opening alone, so that a shut eye is a whole blink. A pure
 function of the frame's landmarks and the rest: no smoothing, no state. The units are displacements of the 68 points on
-a 3D head (`engine/weights/face_units.md`), scaled to this mouth and these eyes. Knows no mesh and no Blender.
+a 3D head (`engine/weights/face_units.md`), scaled to this mouth and these eyes; where eyes look comes from the gaze.
+Knows no mesh and no Blender.
 """
 
 import json
@@ -17,6 +18,7 @@ import safetensors
 
 from engine.errors import InputError
 from engine.face.canonical import rotation_matrix, rotation_vector, to_canonical
+from engine.motion.gaze import look_units
 from engine.motion.net import mouth_width, rest_of
 from engine.motion.place import SIZES, at_rest
 from engine.progress import Progress, silent
@@ -169,8 +171,10 @@ def units_of(made: Landmarks, progress: Progress = silent) -> Units:
     progress("units", 0, 1)
     units = FaceUnits.load()
     weights = units.solve(*offsets_of(made))
+    looks = look_units(made.looks)
     progress("units", 1, 1)
-    return Units(units.names, weights, head_of(made), made.fps)
+    names = (*units.names, *looks)
+    return Units(names, np.column_stack([weights, *looks.values()]), head_of(made), made.fps)
 
 
 def write_units(landmarks: Path, out: Path, progress: Progress = silent) -> dict[str, Any]:

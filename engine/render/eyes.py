@@ -1,7 +1,8 @@
 """The eyes: lids that come down over an eyeball which keeps its shape.
 
-Three layers. The eyeball moves rigidly with the head. The upper and the lower lid are flaps of skin over it, each read
-from a texture that goes on as lid where the source picture shows the eye, and cut where they meet.
+Three layers. The eyeball moves rigidly with the head and its iris looks where the gaze says (`iris.py`). The upper and
+the lower lid are flaps of skin over it, each read from a texture that goes on as lid where the source picture shows the
+eye, and cut where they meet.
 """
 
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from engine.render.field import Grid, interpolation, invert, upsample
 from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
+from engine.render.iris import Iris
 from engine.render.patch import PATCH_PIXELS, Box, Slit, around, blend, covered, curve, flaps, mix, outside, upper_share
 from engine.render.pose import Pose
 from engine.render.texture import Pixels, Texture
@@ -23,6 +25,9 @@ STRAY = 0.05  # of the unit: how far outside its contour a mesh may leave some o
 RIM = 0.025  # of the unit: how far below the mesh's lower contour the eye still shows
 WIDEST = 1.3  # times the source's opening: more eyeball than that is not in the picture
 SHUT = 0.06  # of the eye's width: what a mesh still measures between lids that are shut
+FOLLOW = (0.6, 0.25)  # of the iris' way up or down: how far the upper and the lower lid come along
+LOOKS = 0.1  # of the iris' radius: from this shift on the eye is drawn from its layers
+AHEAD = np.zeros(2)  # degrees: the gaze that the source has
 MIDDLE = [3, 5]  # the landmarks between the corners, as places in a contour
 
 
@@ -33,6 +38,7 @@ class Side(NamedTuple):
     lower: list[int]
     upper_points: tuple[int, ...]
     lower_points: tuple[int, ...]
+    iris: int  # its centre in the mesh; four points of its rim come after
 
 
 SIDES = (
@@ -41,12 +47,14 @@ SIDES = (
         [33, 7, 163, 144, 145, 153, 154, 155, 133],
         (36, 37, 38, 39),
         (36, 41, 40, 39),
+        468,
     ),
     Side(
         [362, 398, 384, 385, 386, 387, 388, 466, 263],
         [362, 382, 381, 380, 374, 373, 390, 249, 263],
         (42, 43, 44, 45),
         (42, 47, 46, 45),
+        473,
     ),
 )
 
@@ -91,7 +99,7 @@ class Eye:
             interpolation(self.upper, radius, flat, 0.02).astype(np.float32),
             interpolation(self.lower, radius, flat, 0.02).astype(np.float32),
         )
-        self._prepare(rgb)
+        self._prepare(rgb, mesh[side.iris : side.iris + 5, :2])
 
     def _outline(self, upper: Array, lower: Array) -> tuple[Array, Array]:
         """The mesh's contours a little larger: wet rim and corners, which it leaves out, must not move as lid."""
@@ -105,8 +113,9 @@ class Eye:
         upper[[0, -1]] = lower[[0, -1]] = middle[[0, -1]]
         return upper, lower
 
-    def _prepare(self, rgb: Pixels) -> None:
-        """Three textures: the upper lid, the lower lid, the eyeball, each continued where the others are."""
+    def _prepare(self, rgb: Pixels, iris: Array) -> None:
+        """Three textures: the upper lid, the lower lid, the eyeball, each continued where the others are; and the
+        eyeball's iris, of which the mesh has the centre and four points around (5, 2) px."""
         x0, y0, x1, y1 = self.source_box
         self.corner = np.array([x0, y0], np.float32)
         own = np.ascontiguousarray(rgb[y0:y1, x0:x1])
@@ -120,6 +129,8 @@ class Eye:
         self.lower_lid = Texture(self._lower_lid(own, ~above | ~between, away), PATCH_PIXELS)
         self.ball = Texture(extend(own, away < -0.5, soft), PATCH_PIXELS)
         self.texture = Texture(own, PATCH_PIXELS)
+        radius = float(np.linalg.norm(iris[1:] - iris[0], axis=1).mean())
+        self.iris = Iris.of(own, away, iris[0] - self.corner, radius, self.width, PATCH_PIXELS)
 
     def _lower_lid(self, own: Pixels, side: NDArray[np.bool_], away: Array) -> Pixels:
         """The lower lid: its `side` of the picture, continued over the eye. `away`: px outside the eye.
@@ -132,11 +143,15 @@ class Eye:
         stray = (light > 1.08 * skin.astype(np.float32)) & (away < STRAY * self.unit)
         return extend(own, side & (away > 0) & ~stray, soft)
 
-    def contours(self, coefficients: Array, pose: Pose) -> tuple[Array, Array, Array]:
+    def contours(self, coefficients: Array, pose: Pose, gaze: Array = AHEAD) -> tuple[Array, Array, Array]:
         """Target contours of the lids (9, 2) px each, and how far they are open (9,), 1 as in the source."""
         residual = coefficients[4:].astype(np.float64)
         head = pose.matrix[:, :2]
         lift, drop = residual[list(self.side.upper_points)], residual[list(self.side.lower_points)]
+        if self.iris is not None and gaze.any():
+            way = head[:, 1] * self.iris.shift(gaze)[1]
+            inner = np.array([0.0, 1.0, 1.0, 0.0])[:, None]
+            lift, drop = lift + FOLLOW[0] * inner * way, drop + FOLLOW[1] * inner * way
         upper = self.upper + self.bases[0][:, :4] @ coefficients[:4] + self.spread[0] @ lift
         lower = self.lower + self.bases[1][:, :4] @ coefficients[:4] + self.spread[1] @ drop
         gap_source = (self.lower - self.upper) @ head.T
@@ -150,17 +165,20 @@ class Eye:
         lifted = lower - self.rim * np.maximum(1 - ratio, 0)[:, None] * below
         return upper + np.outer(gap - ratio * np.maximum(full, 0), below) + lifted - lower, lifted, ratio
 
-    def draw(self, frame: Pixels, coefficients: Array, pose: Pose, limits: Box) -> None:
-        """Draw into `frame` (h, w, 3), the target's `limits`."""
-        upper, lower, _ = self.contours(coefficients, pose)
+    def draw(self, frame: Pixels, coefficients: Array, pose: Pose, limits: Box, gaze: Array = AHEAD) -> None:
+        """Draw into `frame` (h, w, 3), the target's `limits`. `gaze`: degrees to the right and up from the source's."""
+        upper, lower, _ = self.contours(coefficients, pose, gaze)
         here = self.upper + self.bases[0] @ coefficients, self.lower + self.bases[1] @ coefficients
         moves = (upper - here[0]), (lower - here[1])
         change = max(float(np.linalg.norm(move, axis=1).max()) for move in moves) / self.width
         parted = float(smoothstep(change / 0.08))
+        looking = 0.0
+        if self.iris is not None and gaze.any():
+            looking = float(smoothstep(float(np.hypot(*self.iris.shift(gaze))) / (LOOKS * self.iris.radius)))
         box = around(np.concatenate([upper, lower, *here]), 0.24 * self.unit, limits)
         x0, y0, x1, y1 = box
         width, height = x1 - x0, y1 - y0
-        if parted == 0.0 or min(width, height) < 4:
+        if max(parted, looking) == 0.0 or min(width, height) < 4:
             return
         step = max(1, round(self.unit / 60))
         targets = Grid.of_pixels(x0, y0, width, height, step).nodes()
@@ -174,11 +192,17 @@ class Eye:
         heights = upsample(slit.heights(targets), step, width, height)
         share = upper_share(heights, 0.6)
         eye = flaps(self.upper_lid, self.lower_lid, above, under, share)
-        ball = self.ball.read(upsample(self._rigid(targets, coefficients, pose) - self.corner, step, width, height))
-        eye = mix(eye, ball.astype(np.float32), covered(heights, max(1.0, 0.012 * self.unit)))
-        if parted < 1.0:
+        rigid = upsample(self._rigid(targets, coefficients, pose) - self.corner, step, width, height)
+        ball = self.ball.read(rigid).astype(np.float32)
+        if self.iris is not None and looking:
+            ball += (self.iris.read(rigid, gaze) - ball) * np.float32(looking)
+        opened = covered(heights, max(1.0, 0.012 * self.unit))
+        eye = mix(eye, ball, opened)
+        if parted < 1.0:  # lids that hardly moved are as in the picture
             plain = self.texture.read(mix(under, above, share)).astype(np.float32)
             eye = plain + (eye - plain) * np.float32(parted)
+            if looking > parted:
+                eye += (ball - plain) * (np.float32(looking - parted) * opened)[..., None]
         blend(frame, eye, box, limits, max(2, round(0.08 * self.unit)))
 
     def _rigid(self, targets: Array, coefficients: Array, pose: Pose) -> Array:

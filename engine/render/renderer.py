@@ -1,6 +1,6 @@
 """Landmarks turn into pixels: the portrait's own pixels are moved, and only what no pixel shows is put in.
 
-A frame is a pure function of its 68 landmarks. The head is warped along a dense field, at the picture's own
+A frame is a pure function of 68 landmarks and a gaze. The head is warped along a dense field, at the picture's own
 resolution, over a plate of what is behind it; eyes and lips are drawn over that as flaps (`eyes.py`, `lips.py`).
 Everything outside the head's surroundings is the source, bit by bit. Mattes of head, face and mouth come from the
 same field. How anything moves is decided in `engine/motion`.
@@ -22,7 +22,7 @@ from engine.face.find import Face
 from engine.face.image import Picture, deep
 from engine.face.person import person_matte
 from engine.models import MODELS
-from engine.render.eyes import SIDES, Eye
+from engine.render.eyes import AHEAD, SIDES, Eye
 from engine.render.field import Grid, invert, upsample
 from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
@@ -113,8 +113,12 @@ class Renderer:
         seen = matte[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
         return matte if seen.mean() > 0.8 else None
 
-    def render(self, landmarks: Array) -> Pixels:
-        """The frame at `landmarks` (68, 3) source px: (H, W, 3), or (H, W, 4) where the picture has alpha."""
+    def render(self, landmarks: Array, gaze: Array = AHEAD) -> Pixels:
+        """The frame at `landmarks` (68, 3) source px: (H, W, 3), or (H, W, 4) where the picture has alpha.
+
+        `gaze` (2,): degrees by which the eyes turn in the head from where they look in the picture, to the picture's
+        right and up; no further than eyes can.
+        """
         target = checked(landmarks)
         pose = fit(self.landmarks, target)
         left = residual(self.landmarks, target, pose, self.shape.frame.unit)
@@ -123,7 +127,7 @@ class Renderer:
         where = self._where(coefficients)
         frame, matte = self._warped(where)
         for eye in self.eyes:
-            eye.draw(frame, coefficients, pose, self.box)
+            eye.draw(frame, coefficients, pose, self.box, gaze)
         self.lips.draw(frame, reached, coefficients, self.box)
         x0, y0, x1, y1 = self.box
         out = self.rgb.copy()

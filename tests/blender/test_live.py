@@ -88,6 +88,21 @@ def test_what_is_shown_is_what_render_edits_gives(
     assert plane(rig) is None  # the new take has that frame
 
 
+def test_a_moved_gaze_is_shown_alone(parlando: SimpleNamespace, scene: Any, rig: Any, settle: Wait) -> None:
+    settle()
+    assert plane(rig) is None
+    rig.gaze.delta_location.x = 0.15
+    settle()
+    aside = shown(rig)
+    take = parlando.takes.by_name(scene, rig.picture["parlando_take"])
+    own = bpy.data.images.load(str(parlando.takes.frames_folder(take) / "000003.png"))
+    changed = np.argwhere((pixels(own) != aside).any(axis=-1))
+    assert len(changed) > 20 and np.ptp(changed[:, 0]) < 50  # of 256 rows: the eyes
+    rig.gaze.delta_location.x = 0.0
+    settle()
+    assert plane(rig) is None
+
+
 def test_scrubbing_shows_each_frame_or_the_takes_own(
     parlando: SimpleNamespace, scene: Any, rig: Any, settle: Wait
 ) -> None:

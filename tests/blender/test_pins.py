@@ -42,11 +42,13 @@ def another(
 
 
 def keyed(parlando: SimpleNamespace, scene: Any, frames: int = FRAMES) -> np.ndarray:
-    """(T, 210): what the curves hold, head first."""
+    """(T, 213): what the curves hold, head first, gaze last."""
     rig = parlando.landmarks.in_use(scene)
     times = np.arange(START, START + frames, dtype=np.float64)
     read = [parlando.landmarks.values(rig.head, name, times) for name in ("location", "rotation_euler")]
-    return np.concatenate([*read, *(parlando.landmarks.values(p, "location", times) for p in rig.points)], axis=1)
+    read += [parlando.landmarks.values(p, "location", times) for p in rig.points]
+    gaze = parlando.landmarks.values(rig.gaze, "location", times) / rig.gaze["parlando_distance"]
+    return np.concatenate([*read, gaze], axis=1)
 
 
 def engines(parlando: SimpleNamespace, take: Any) -> np.ndarray:
@@ -188,7 +190,9 @@ def test_ten_thousand_frames(parlando: SimpleNamespace) -> None:
     import time
 
     rng = np.random.default_rng(0)
-    layers = [tuple(rng.normal(size=(10_000, *s)).astype(np.float32) for s in ((3,), (3,), (68, 3))) for _ in range(2)]
+    layers = [
+        tuple(rng.normal(size=(10_000, *s)).astype(np.float32) for s in ((3,), (3,), (68, 3), (3,))) for _ in range(2)
+    ]
     arrays = {"size": np.array([4, 3])}
     held = parlando.pins.rows(layers[0])
     made = [

@@ -129,7 +129,8 @@ def test_a_frame_does_not_wait_for_a_job_and_is_the_very_one_of_the_take(
     served.ask(40, "dub", **dub(words, portrait, take))
     served.next("done", id=40)
     landmarks = Landmarks.load(take / "landmarks.npz")
-    asked = {"landmarks": landmarks.landmarks[9].tolist(), "image": str(portrait), "take": str(take)}
+    asked = {"landmarks": landmarks.landmarks[9].tolist(), "gaze": landmarks.looks[9].tolist(), "image": str(portrait)}
+    asked["take"] = str(take)
     served.ask(41, "dub", **dub(speech, portrait, tmp_path / "long"))
     served.next("progress", id=41)
     served.ask(42, "frame", **asked, out=str(tmp_path / "live.png"))

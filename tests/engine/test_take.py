@@ -153,15 +153,27 @@ def test_adopting_shares_the_very_bytes(tmp_path: Path) -> None:
 
 
 def test_snap_takes_over_only_untouched_frames() -> None:
-    old = motion()
-    new = old + np.float32(0.01)
-    new[2, 30, 1] += 0.05
-    snapped = snap(new, old)
-    same = [bool(np.array_equal(a, b)) for a, b in zip(snapped, old, strict=True)]
-    assert same == [True, True, False, True, True]
-    assert np.array_equal(snapped[2], new[2])
-    longer = np.concatenate([old, old[:1]])
-    assert np.array_equal(snap(longer, old), longer)
+    def of(landmarks: np.ndarray, gaze: np.ndarray | None = None) -> Landmarks:
+        return Landmarks(landmarks, np.zeros((len(landmarks), 6)), Fraction(25), (640, 480), gaze=gaze)
+
+    old = of(motion())
+    new = of(old.landmarks + np.float32(0.01))
+    new.landmarks[2, 30, 1] += 0.05
+    moved = new.landmarks[2].copy()
+    snap(new, old)
+    same = [bool(np.array_equal(a, b)) for a, b in zip(new.landmarks, old.landmarks, strict=True)]
+    assert same == [True, True, False, True, True] and new.gaze is None
+    assert np.array_equal(new.landmarks[2], moved)
+    longer = of(np.concatenate([old.landmarks, old.landmarks[:1]]))
+    snap(longer, old)
+    assert len(longer.landmarks) == 6
+    looks = np.zeros((5, 2), np.float32)
+    looks[1], looks[3] = (0.02, -0.03), (2.0, 0.0)
+    new = of(old.landmarks + np.float32(0.01), looks.copy())
+    snap(new, old)
+    same = [bool(np.array_equal(a, b)) for a, b in zip(new.landmarks, old.landmarks, strict=True)]
+    assert same == [True, True, True, False, True]
+    assert new.looks[1].tolist() == [0.0, 0.0] and new.looks[3].tolist() == [2.0, 0.0]
 
 
 def test_hashes_follow_pixels_makers_and_nothing_else() -> None:
@@ -170,6 +182,11 @@ def test_hashes_follow_pixels_makers_and_nothing_else() -> None:
     assert len(set(hashes)) == 5
     assert frame_hashes("renderer 1", landmarks.copy()) == hashes
     assert set(frame_hashes("renderer 2", landmarks)).isdisjoint(hashes)
+    assert frame_hashes("renderer 1", landmarks, np.zeros((5, 2))) == hashes  # as before there was gaze
+    looks = np.zeros((5, 2), np.float32)
+    looks[1, 0] = 3
+    looked = frame_hashes("renderer 1", landmarks, looks)
+    assert [a == b for a, b in zip(looked, hashes, strict=True)] == [True, False, True, True, True]
     landmarks[4, 0, 0] += 1
     assert [a == b for a, b in zip(frame_hashes("renderer 1", landmarks), hashes, strict=True)] == [True] * 4 + [False]
 
