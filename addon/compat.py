@@ -36,6 +36,12 @@ def shown_in_sequencer(window: bpy.types.Window, scene: bpy.types.Scene) -> Iter
         workspace.sequencer_scene = before
 
 
+def give_sequencer_a_scene(window: bpy.types.Window) -> None:
+    """A Sequencer that was just opened shows the window's scene: since 5.0 it shows none until it is told."""
+    if hasattr(window.workspace, "sequencer_scene") and window.workspace.sequencer_scene is None:
+        window.workspace.sequencer_scene = window.scene
+
+
 def active_strip(scene: bpy.types.Scene) -> Any | None:
     """The active strip of a scene's Sequencer."""
     editor = scene.sequence_editor

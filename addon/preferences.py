@@ -75,6 +75,12 @@ class ParlandoPreferences(bpy.types.AddonPreferences):
         subtype="DIR_PATH",
     )
 
+    first_steps: bpy.props.BoolProperty(
+        name="First Steps",
+        description="Show the way to the first result at the top of the tab Parlando in the Sequencer and the 3D View",
+        default=True,
+    )
+
     def draw(self, context: bpy.types.Context) -> None:
         """Draws them."""
         from ..ui_panels import preferences

@@ -1,6 +1,6 @@
 """One verb each, thin: gather, call `addon`, report. No algorithm lives here."""
 
-from . import animate, batch, engine, face3d, generate, landmarks, marks, pins, styles, takes, view
+from . import animate, batch, engine, face3d, first_steps, generate, landmarks, marks, pins, styles, takes, view
 
 CLASSES = (
     *generate.CLASSES,
@@ -13,5 +13,6 @@ CLASSES = (
     *styles.CLASSES,
     *marks.CLASSES,
     *engine.CLASSES,
+    *first_steps.CLASSES,
     *view.CLASSES,
 )

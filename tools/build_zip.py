@@ -22,6 +22,7 @@ PARTS = (
     "operators",
     "ui_panels",
     "engine",
+    "demo/source",  # the example of First Steps
 )
 
 

@@ -1,8 +1,9 @@
 """Panels: they draw and decide nothing."""
 
-from . import animate, batch, face3d, marks, pins, sequencer, styles, view3d
+from . import animate, batch, face3d, first_steps, marks, pins, sequencer, styles, view3d
 
 CLASSES = (
+    *first_steps.CLASSES,
     *sequencer.CLASSES,
     *styles.CLASSES,
     *batch.CLASSES,

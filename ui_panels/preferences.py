@@ -17,6 +17,10 @@ def draw(settings: "ParlandoPreferences", layout: bpy.types.UILayout) -> None:
     layout.use_property_split = True
     layout.use_property_decorate = False
 
+    row = layout.row()
+    row.operator("parlando.open_sequencer", text="Begin: Open the Sequencer", icon="SEQUENCE")
+    row.prop(settings, "first_steps")
+
     box = layout.box()
     box.label(text="Engine", icon="CONSOLE")
     python = preferences.engine_python()
