@@ -38,6 +38,14 @@ def why_not(scene: bpy.types.Scene) -> str:
     return "" if preferences.engine_python() else preferences.NO_ENGINE
 
 
+def why_no_fit(scene: bpy.types.Scene, strip: Any | None) -> str:
+    """Why a style of `strip` (None: of the file) cannot be fine-tuned; empty when it can."""
+    path = bpy.path.abspath(scene.parlando_styles.file)
+    if (strip is not None and strip.type == "IMAGE") or (strip is None and path and Path(path).is_dir()):
+        return "Pictures are not fine-tuned: that takes a movie"
+    return ""
+
+
 def make(scene: bpy.types.Scene, strip_name: str = "", name: str = "") -> Job:
     """Queues the making of a style; without a strip named, as the panel is set. Raises Problem."""
     settings = scene.parlando_styles
@@ -55,7 +63,8 @@ def make(scene: bpy.types.Scene, strip_name: str = "", name: str = "") -> Job:
     path = Path(bpy.path.abspath(settings.file)) if strip is None else Path()
     named = styles.checked_name(name or settings.name or (strip.name if strip is not None else path.stem))
     out = styles.new_path(named)
-    params: dict[str, Any] = {"name": named, "out": str(out), "start": None, "end": None}
+    fit = settings.fit if not why_no_fit(scene, strip) else 0.0
+    params: dict[str, Any] = {"name": named, "out": str(out), "start": None, "end": None, "fit": fit}
     words: dict[str, str] = {}
     pictures: list[Path] = []
 

@@ -324,6 +324,17 @@ class ParlandoStyles(bpy.types.PropertyGroup):
     name: bpy.props.StringProperty(
         name="Name", description="What the new style is called; empty: as the strip or file it is taken from"
     )
+    fit: bpy.props.FloatProperty(
+        name="Fine-Tune",
+        description="Seconds in which the style also learns how lips and jaw of the film move (style transfer): 0 is "
+        "the style code alone, 10 is enough for most. Movies only",
+        default=0.0,
+        min=0.0,
+        max=3600.0,
+        soft_max=60.0,
+        step=100,
+        precision=0,
+    )
 
 
 CLASSES = (ParlandoStyles,)

@@ -235,6 +235,17 @@ def paste(rig: Rig, data: Data, span: Span, region: Sequence[int], amount: float
     return write(rig, span, region, amount * (want[list(region)] - local(rig, span.frames, region)))
 
 
+def toward(rig: Rig, data: Data, other: Data, span: Span, region: Sequence[int], amount: float) -> int:
+    """Brings the region towards `other` motion of the same take: `amount` 1 moves it as far as the two lie apart, so
+    that edits stay edits. Raises Problem when the two are not of one length."""
+    own, there = landmarks.local_motion(data)[2], landmarks.local_motion(other)[2]
+    if own.shape != there.shape:
+        raise Problem(f"The take has {len(own)} frames, in the other style it has {len(there)}: generate it again.")
+    rows = span.frames.astype(int) - int(rig.picture[landmarks.START])
+    apart = (there[rows] - own[rows])[:, list(region)].astype(np.float64)
+    return write(rig, span, region, amount * apart)
+
+
 def write(rig: Rig, span: Span, region: Sequence[int], change: np.ndarray) -> int:
     """Adds `change` (T, len(region), 3), faded in and out, to `delta_location`; how many landmarks changed. Raises
     Problem before anything is written."""

@@ -72,6 +72,14 @@ def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
     batch.add_argument("list", type=Path, help="CSV with a header, or JSON lines: options of dub without their dashes")
     batch.add_argument("--out", type=Path, help="folder for the takes of lines that name no out")
 
+    restyle = verb(
+        "restyle", "The landmarks of a take's sound in another style, all else as it was, to blend or render."
+    )
+    restyle.add_argument("--take", type=Path, required=True, help="a take made by dub")
+    restyle.add_argument("--style", type=Path, help="a style file; without one Parlando's own manner")
+    restyle.add_argument("--strength", type=float, default=1.0, help="amount of style, 0 to 1.5")
+    restyle.add_argument("--out", type=Path, required=True, help="landmarks.npz to write")
+
     render = verb("render", "Frames from (edited) landmarks, sharing an older take's unchanged frames.")
     render.add_argument("--landmarks", type=Path, required=True, help="landmarks.npz of a take, edited or not")
     pictured(render)
@@ -251,6 +259,14 @@ def _batch(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     return _told(options, result, f"{result['done']} of {len(lines)} lines are done")
 
 
+def _restyle(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
+    from engine.job import Engine, RestyleRequest
+
+    request = RestyleRequest(options.take, options.out, options.style, options.strength)
+    result = Engine(options.device).restyle(request, bars, _say)
+    return _told(options, result, f"{result['frames']} frames of 68 landmarks in {options.out}")
+
+
 def _render(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     from engine.job import Engine, RenderRequest
 
@@ -346,6 +362,7 @@ def _doctor(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
 _VERBS = {
     "dub": _dub,
     "batch": _batch,
+    "restyle": _restyle,
     "render": _render,
     "landmarks": _landmarks,
     "style": _style,

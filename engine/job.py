@@ -1,6 +1,7 @@
 """The main jobs, top to bottom: audio and a portrait become a take; edited landmarks become frames.
 
     dub     audio → motion (engine.motion) → landmarks in the picture → frames (engine.render) → take
+    restyle a take's sound in another style → landmarks, to blend towards
     render  landmarks → frames, sharing with an older take the frames whose landmarks did not change
     frame   68 points → one picture, for somebody who is moving them
 
@@ -8,7 +9,9 @@ Networks stay loaded in an `Engine` between jobs. Bad input is found before anyt
 """
 
 import hashlib
+import json
 import os
+import tempfile
 import time
 import wave
 from collections import deque
@@ -23,6 +26,7 @@ from typing import Any, TypeVar
 
 import cv2
 import numpy as np
+import soundfile
 import torch
 from PIL import Image
 
@@ -84,6 +88,16 @@ class DubRequest:
     linear: bool = False  # light instead of sRGB, in exr
     mattes: bool = False  # of head, face and mouth too
     side: int | None = None  # longer side of the frames, where they shall be smaller than the portrait
+
+
+@dataclass(frozen=True)
+class RestyleRequest:
+    """What `restyle` is asked."""
+
+    take: Path  # made by `dub`
+    out: Path  # landmarks.npz
+    style: Path | None = None
+    strength: float = 1.0  # γ
 
 
 @dataclass(frozen=True)
@@ -191,26 +205,72 @@ class Engine:
                 if made.source_mesh is not None:
                     face = find.face_of(made.source_mesh, 1.0)  # to the last bit, whatever machine goes on
             else:
-                times = np.arange(total, dtype=np.float64) * float(1 / request.fps)
-                motion = self.motion.generate(
-                    open_audio(heard),
-                    times,
-                    seed=request.seed,
-                    head=request.head,
-                    blinks=request.blinks,
-                    style=style,
-                    strength=request.strength,
-                    progress=progress,
-                )
-                if motion.silent:
-                    note(f"{request.audio.name} is silent: the mouth stays still.")
-                landmarks, pose = place(motion, face)
-                source = face.landmarks, face.mesh, picture.sha256
-                made = Landmarks(landmarks, pose, request.fps, picture.size, *source)
-                if request.gaze:
-                    made.gaze = (request.gaze * held_gaze(pose)).astype(np.float32)
+                made = self._moved(heard, total, request, style, face, progress, note)
+                made.size, made.image_sha256 = picture.size, picture.sha256
                 made.save(file)
             return self._frames(take, picture, face, made, None, request.audio if request.preview else None, progress)
+
+    def _moved(
+        self,
+        heard: Path,
+        total: int,
+        request: DubRequest,
+        style: Style | None,
+        face: Face,
+        progress: Progress,
+        note: Note,
+    ) -> Landmarks:
+        """What the face does to the sound; of which picture is not said yet."""
+        times = np.arange(total, dtype=np.float64) * float(1 / request.fps)
+        motion = self.motion.generate(
+            open_audio(heard),
+            times,
+            seed=request.seed,
+            head=request.head,
+            blinks=request.blinks,
+            style=style,
+            strength=request.strength,
+            progress=progress,
+        )
+        if motion.silent:
+            note(f"{request.audio.name} is silent: the mouth stays still.")
+        landmarks, pose = place(motion, face)
+        made = Landmarks(landmarks, pose, request.fps, (1, 1), face.landmarks, face.mesh)
+        if request.gaze:
+            made.gaze = (request.gaze * held_gaze(pose)).astype(np.float32)
+        return made
+
+    def restyle(self, request: RestyleRequest, progress: Progress = silent, note: Note = unheard) -> dict[str, Any]:
+        """The motion of a take's sound in another style, all else as the take was asked for. Raises ParlandoError."""
+        file = request.take / "take.json"
+        try:
+            asked = json.loads(file.read_text(encoding="utf-8"))
+            was, verb = asked["request"], asked["identity"]["verb"]
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            raise InputError(f"{request.take} is not a take: it has no whole take.json.") from problem
+        if verb != "dub":
+            raise InputError(f"{request.take} was rendered from edits: name the take whose motion was generated.")
+        old = Landmarks.load(request.take / "landmarks.npz")
+        if old.source_mesh is None:
+            raise InputError(f"{request.take} does not know its portrait's face: generate the take again.")
+        style = style_file.load(request.style) if request.style else None
+        again = DubRequest(
+            request.take / "audio.wav",
+            Path(was["image"]),
+            request.out,
+            strength=request.strength,
+            fps=old.fps,
+            seed=int(was["seed"]),
+            head=float(was["head"]),
+            blinks=float(was["blinks"]),
+            gaze=float(was.get("gaze", 0.0)),
+        )
+        _check_amounts(again)
+        face = find.face_of(old.source_mesh, 1.0)
+        made = self._moved(again.audio, len(old.landmarks), again, style, face, progress, note)
+        made.size, made.image_sha256 = old.size, old.image_sha256
+        made.save(request.out)
+        return {"landmarks": str(request.out), "frames": len(made.landmarks)}
 
     def render(self, request: RenderRequest, progress: Progress = silent, note: Note = unheard) -> Result:
         """Landmarks to a take of frames. Raises ParlandoError, Cancelled."""
@@ -516,8 +576,9 @@ def style_of(
     if fit:
         from engine.style.transfer import fit as transfer  # brings the whole Motion Generator
 
-        sound = None if span is not None and audio is None else _heard(audio, source)
-        style = transfer(points, name, sound, fit, float(made.fps), progress)
+        with tempfile.TemporaryDirectory() as folder:
+            sound = _heard(audio, source, span, Path(folder))
+            style = transfer(points, name, sound, fit, float(made.fps), progress)
     else:
         style = from_landmarks(points, name)
     with replacing(out) as part:
@@ -525,11 +586,22 @@ def style_of(
     return style
 
 
-def _heard(audio: Path | None, clip: Path) -> Sound | None:
-    """The sound of a style's clip; None where it has none."""
+def _heard(audio: Path | None, clip: Path, span: tuple[float, float] | None, folder: Path) -> Sound | None:
+    """The sound of a style's clip, of its `span` copied into `folder`; None where it has none."""
     if audio is not None:
         return open_audio(audio)
     try:
-        return open_audio(clip)
+        sound = open_audio(clip)
     except NoAudio:
         return None
+    if span is None:
+        return sound
+    first, last = (round(at * HEARD_RATE) for at in span)
+    done = 0
+    with soundfile.SoundFile(folder / "span.wav", "w", HEARD_RATE, 1, "PCM_16") as file:
+        for block in sound.blocks(HEARD_RATE, _BLOCK):
+            file.write(block[max(0, first - done) : max(0, last - done)])
+            done += len(block)
+            if done >= last:
+                break
+    return open_audio(folder / "span.wav")

@@ -16,7 +16,10 @@ and for render
 (`side`, in dub: the longer side of the frames, where they shall be smaller than the portrait.)
 and for style (a video, or a part of it from `start` to `end` seconds, or a folder of pictures → a style file, and
 beside it NAME.none.png, NAME.m.png, NAME.r.png, NAME.o.png: the face in its reference frames)
-    {"source": str, "name": str, "out": str, "start": 1.5|null, "end": 9.0|null}
+    {"source": str, "name": str, "out": str, "start": 1.5|null, "end": 9.0|null, "fit": 0.0}
+(`fit`: seconds that style transfer may take, with a video; 0 is the style code alone.)
+and for restyle (the motion of a take's sound in another style → landmarks.npz)
+    {"take": str, "style": str|null, "strength": 1.0, "out": str}
 and for phones (the sounds spoken, as JSON) {"audio": str, "words": str|null, "out": str}
 and for units (landmarks → weights of ARKit's face units) {"landmarks": str, "out": str}
 and for head (a 3D head with face units) {"out": str, "wheels": str|null}
@@ -50,6 +53,7 @@ from typing import Any
 PROTOCOL_VERSION = 1
 VERBS = (
     "dub",
+    "restyle",
     "render",
     "landmarks",
     "style",

@@ -199,7 +199,7 @@ def _run(engine: Any, job: _Job) -> dict[str, Any]:
     from engine import doctor
     from engine.audio.phones import write_phones
     from engine.head_mesh import write_head
-    from engine.job import DubRequest, FrameRequest, RenderRequest, landmarks_of, style_of
+    from engine.job import DubRequest, FrameRequest, RenderRequest, RestyleRequest, landmarks_of, style_of
     from engine.motion.units import write_units
     from engine.style.pictures import write_pictures
 
@@ -216,6 +216,8 @@ def _run(engine: Any, job: _Job) -> dict[str, Any]:
         if job.verb == "render":
             made = engine.render(RenderRequest(**params), job.progress, job.note)
             return dict(made.as_dict())
+        if job.verb == "restyle":
+            return dict(engine.restyle(RestyleRequest(**params), job.progress, job.note))
         if job.verb == "frame":
             return engine.frame(FrameRequest(**params))
         if job.verb == "landmarks":
@@ -226,7 +228,7 @@ def _run(engine: Any, job: _Job) -> dict[str, Any]:
             return write_phones(params["audio"], params["out"], params.get("words"), job.progress)
         if job.verb == "style":
             part = (params["start"], params["end"]) if params.get("end") is not None else None
-            style_of(params["source"], params["name"], params["out"], job.progress, part)
+            style_of(params["source"], params["name"], params["out"], job.progress, part, params.get("fit", 0.0))
             pictures = []
             try:
                 pictures = [str(path) for path in write_pictures(params["source"], params["out"], part)]

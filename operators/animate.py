@@ -1,11 +1,12 @@
 """The animator's tools on landmarks: handles, and what touches up their motion."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bpy
 
-from ..addon import compat, handles, landmarks, takes, touch
+from ..addon import compat, handles, landmarks, preferences, restyle, styles, takes, touch
 from ..addon.problem import Problem
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ def why_no_touch(scene: bpy.types.Scene) -> str:
         return takes.why_not_usable(touch.take_of(scene, rig_in_use(scene)))
     except Problem as problem:
         return str(problem).rstrip(".")
+
+
+def why_no_blend(scene: bpy.types.Scene) -> str:
+    """Why Blend to Style is greyed; empty when it is not."""
+    return why_no_touch(scene) or ("" if preferences.engine_python() else preferences.NO_ENGINE)
 
 
 def why_no_paste(scene: bpy.types.Scene) -> str:
@@ -180,6 +186,8 @@ class _OverFrames(_Region):
         soft_max=50,
     )
 
+    ending = " changed"  # of what is told
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs landmarks and their take."""
@@ -207,7 +215,7 @@ class _OverFrames(_Region):
         except Problem as problem:
             operator.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
-        operator.report({"INFO"}, f"{done} on {span.start}–{span.end}: {count} landmarks changed")
+        operator.report({"INFO"}, f"{done} on {span.start}–{span.end}: {count} landmarks{self.ending}")
         return {"FINISHED"}
 
 
@@ -267,6 +275,45 @@ class PARLANDO_OT_mirror_motion(_OverFrames, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
         """Does so."""
         return self.run(context, "Mirrored", touch.mirror)
+
+
+class PARLANDO_OT_blend_style(_OverFrames, bpy.types.Operator):
+    """Bring the landmarks' motion towards how the same words go in the chosen style. Takes the engine some seconds"""
+
+    bl_idname = "parlando.blend_style"
+    bl_label = "Blend to Style"
+    bl_options = {"REGISTER"}
+    ending = ""
+
+    amount: bpy.props.FloatProperty(
+        name="Amount",
+        description="How far: 0 changes nothing, 1 is the style, more exaggerates",
+        default=1.0,
+        min=0.0,
+        soft_max=1.0,
+        max=1.5,
+    )
+    style: bpy.props.StringProperty(
+        name="Style", description="A style file; not given it is the scene's, empty is Parlando's own manner",
+        options={"SKIP_SAVE"},
+    )  # fmt: skip
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs landmarks, their take and an engine."""
+        return _polled(cls, why_no_blend(compat.sequencer_scene(context)))
+
+    def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
+        """Queues the job."""
+        scene = compat.sequencer_scene(context)
+        style = self.style if self.properties.is_property_set("style") else scene.parlando.style_file
+        told = f"“{styles.entry(Path(bpy.path.abspath(style))).name}”" if style else "Parlando's own manner"
+
+        def ask(rig: landmarks.Rig, data: landmarks.Data, span: touch.Span, region: list[int]) -> int:
+            restyle.blend(scene, rig, style, span, region, self.amount, told)
+            return len(region)
+
+        return self.run(context, f"Blending to {told}", ask)
 
 
 class PARLANDO_OT_copy_shape(bpy.types.Operator):
@@ -345,6 +392,7 @@ CLASSES = (
     PARLANDO_OT_smooth_motion,
     PARLANDO_OT_amplify_motion,
     PARLANDO_OT_mirror_motion,
+    PARLANDO_OT_blend_style,
     PARLANDO_OT_copy_shape,
     PARLANDO_OT_paste_shape,
 )

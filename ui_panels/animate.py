@@ -52,6 +52,13 @@ class PARLANDO_PT_touch(bpy.types.Panel):
             button = row.operator("parlando.amplify_motion", text=label)
             button.region, button.amount = region, amount
         column.operator("parlando.mirror_motion", icon="MOD_MIRROR").region = region
+        column = layout.column(align=True)
+        column.enabled = not unchosen
+        row = column.row(align=True)
+        row.prop(scene.parlando_styles, "style", text="")
+        row.operator("parlando.blend_style", text="Blend", icon="MOD_TIME").region = region
+        if not none:
+            parts.reason(layout, context, verbs.why_no_blend(scene))
         row = layout.row(align=True)
         row.operator("parlando.copy_shape", icon="COPYDOWN")
         part = row.row(align=True)

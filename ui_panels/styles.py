@@ -81,6 +81,13 @@ class PARLANDO_PT_styles(bpy.types.Panel):
         else:
             box.prop(settings, "file")
         box.prop(settings, "name")
+        row = box.row()
+        strip = style_make.strip_in_use(scene) if settings.source == "STRIP" else None
+        why_no_fit = style_make.why_no_fit(scene, strip)
+        row.enabled = not why_no_fit
+        row.prop(settings, "fit")
+        if settings.fit:
+            parts.reason(box, context, why_no_fit)
         box.operator("parlando.make_style", icon="ADD")
         parts.reason(box, context, style_make.why_not(scene))
 

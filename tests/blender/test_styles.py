@@ -148,6 +148,30 @@ def test_from_the_visible_part_of_a_movie_strip(
         bpy.ops.parlando.make_style(name="astro NAUT")
 
 
+def test_fine_tuned_from_a_movie_but_not_from_pictures(
+    parlando: SimpleNamespace, scene: Any, styles: Any, engine: str, film: Path, idle: Wait
+) -> None:
+    make = importlib.import_module("bl_ext.dev.parlando.addon.style_make")
+    scene.render.fps = 12
+    strip = movie(parlando, scene, film / "preview.mp4")
+    scene.parlando_styles.fit = 3.0
+    assert make.why_no_fit(scene, strip) == ""
+    bpy.ops.parlando.make_style(name="tuned")
+    idle()
+    assert state().outcome == "DONE", state().message
+    scene.parlando_styles.fit = 0.0
+    bpy.ops.parlando.make_style(name="plain")
+    idle()
+    plain, tuned = (set(header(one.path)) for one in styles.library())
+    assert plain < tuned  # the adapter is in the file
+    scene.parlando_styles.fit = 3.0
+    scene.parlando_styles.source, scene.parlando_styles.file = "FILE", str(film / "frames")
+    assert "movie" in make.why_no_fit(scene, None)
+    bpy.ops.parlando.make_style(name="folder")
+    idle()
+    assert state().outcome == "DONE", state().message
+
+
 def test_seconds_of_a_movie_strip(parlando: SimpleNamespace, scene: Any, film: Path) -> None:
     make = importlib.import_module("bl_ext.dev.parlando.addon.style_make")
     strip = movie(parlando, scene, film / "preview.mp4")  # 12 fps frame by frame, in a scene of 24

@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 import soundfile
 
+import engine.style.file as style_file
+from engine.cli import main
 from engine.errors import Cancelled, InputError, OutputError
-from engine.job import DubRequest, Engine, RenderRequest, frame_count
+from engine.job import DubRequest, Engine, RenderRequest, RestyleRequest, frame_count
+from engine.style.extract import from_landmarks
 from engine.take import Landmarks, png_hash, read_frame
 
 REPO = Path(__file__).resolve().parents[2]
@@ -186,3 +189,34 @@ def test_killed_at_five_moments_and_whole_in_the_end(words: Path, portrait: Path
     for a, b in zip(frames_of(whole), sorted(out.glob("frames/[0-9]*.png")), strict=True):
         assert a.read_bytes() == b.read_bytes()
     assert json.loads((out / "take.json").read_text())["finished"]
+
+
+def test_a_take_in_another_style_is_its_own_motion_bent(
+    engine: Engine, take: Path, portrait: Path, tmp_path: Path
+) -> None:
+    own = Landmarks.load(take / "landmarks.npz")
+    told = engine.restyle(RestyleRequest(take, tmp_path / "same.npz"))
+    assert told == {"landmarks": str(tmp_path / "same.npz"), "frames": 18}
+    same = Landmarks.load(tmp_path / "same.npz")
+    assert np.array_equal(same.landmarks, own.landmarks) and np.array_equal(same.looks, own.looks)
+    assert same.size == own.size and same.image_sha256 == own.image_sha256
+    wide = own.landmarks[np.arange(60) % 18].copy()
+    wide[:, 48:, 0] += 0.3 * (wide[:, 48:, 0] - wide[:, 48:, 0].mean(1, keepdims=True))
+    style_file.save(from_landmarks(wide, "wide"), tmp_path / "wide.safetensors")
+    engine.restyle(RestyleRequest(take, tmp_path / "wide.npz", tmp_path / "wide.safetensors"))
+    bent = Landmarks.load(tmp_path / "wide.npz")
+    assert np.abs(bent.landmarks - own.landmarks)[:, 48:].max() > 1.0
+    assert main(["restyle", "--take", str(take), "--out", str(tmp_path / "again.npz")]) == 0
+    assert np.array_equal(Landmarks.load(tmp_path / "again.npz").landmarks, own.landmarks)
+
+
+def test_what_cannot_be_restyled_is_said(engine: Engine, take: Path, portrait: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a take"):
+        engine.restyle(RestyleRequest(tmp_path, tmp_path / "a.npz"))
+    edited = tmp_path / "edited"
+    engine.render(RenderRequest(take / "landmarks.npz", portrait, edited, take=take, preview=False))
+    with pytest.raises(InputError, match="rendered from edits"):
+        engine.restyle(RestyleRequest(edited, tmp_path / "a.npz"))
+    with pytest.raises(InputError, match="strength is 3"):
+        engine.restyle(RestyleRequest(take, tmp_path / "a.npz", strength=3.0))
+    assert not (tmp_path / "a.npz").exists()

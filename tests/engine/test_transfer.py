@@ -163,10 +163,14 @@ def test_a_silent_film_has_no_sound_and_a_damaged_one_is_told(tmp_path: Path) ->
     for _ in range(10):
         writer.write(np.zeros((64, 64, 3), np.uint8))
     writer.release()
-    assert _heard(None, film) is None
-    sound = _heard(SOURCE / "jfk.wav", film)
+    assert _heard(None, film, None, tmp_path) is None
+    sound = _heard(SOURCE / "jfk.wav", film, (0.1, 0.3), tmp_path)
     assert sound is not None and sound.duration > 10
+    part = _heard(None, SOURCE / "jfk.wav", (2.5, 4.0), tmp_path)
+    assert part is not None and part.duration == pytest.approx(1.5, abs=1e-3)
+    whole = open_audio(SOURCE / "jfk.wav").read(24000)[60000:96000]
+    assert part.read(24000) == pytest.approx(whole, abs=2e-4)
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(film.read_bytes()[:100])
     with pytest.raises(InputError, match=r"broken\.mp4"):
-        _heard(None, broken)
+        _heard(None, broken, None, tmp_path)
