@@ -2,7 +2,7 @@
 # make test    sets everything up, lints, and runs the tests
 # make zip     builds and validates the extension: dist/parlando-*.zip
 # make gui     the same in a Blender with a window, with pictures: docs/pictures (BLENDER= names the command)
-# make bench   time per frame and memory
+# make bench   time per frame and memory, and how fast a long take is in Blender
 PYTHON ?= $(firstword $(foreach p,python3.11 /usr/bin/python3.11 $(wildcard $(HOME)/.pyenv/versions/3.11*/bin/python3.11),\
 	$(shell $(p) -c 'import sys; sys.version_info[:2] == (3, 11) and print("$(p)")' 2>/dev/null)))
 BLENDER ?= blender
@@ -35,6 +35,7 @@ gui: setup zip
 
 bench: setup
 	$(VENV)/python -m benchmarks.dub
+	$(VENV)/python -m benchmarks.landmarks
 
 setup: python
 	@$(PYTHON) tools/setup.py
