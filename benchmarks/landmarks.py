@@ -1,10 +1,10 @@
 """How fast Blender's side is with a long take: adding its landmarks, scrubbing, finding what changed, touching up.
 
     python -m benchmarks.landmarks [--frames 10000]        in a Python that has bpy
-    blender --background --python benchmarks/landmarks.py  in any Blender; without --background scrubbing is drawn too
+    blender --background --python benchmarks/landmarks.py  in any Blender; with a window scrubbing is drawn as well
 
-The take is numbers only, a face that turns and talks; no engine is asked. Prints a table and, as the last line, one JSON
-object. Each figure is the fastest of three.
+The take is numbers only, a face that turns and talks; no engine is asked. Prints a table and, as the last line, one
+JSON object. Each figure is the fastest of three.
 """
 
 import argparse
@@ -92,9 +92,7 @@ def measure(frames: int) -> dict[str, Any]:
     )  # fmt: skip
     take = takes.register_in(scene, info)
     made: dict[str, Any] = {"frames": frames, "blender": bpy.app.version_string, "cores": os.cpu_count()}
-    made["add_s"] = fastest(
-        lambda: landmarks.add(scene, take, 1), lambda: landmarks._remove(scene, take.sound_id)
-    )
+    made["add_s"] = fastest(lambda: landmarks.add(scene, take, 1), lambda: landmarks._remove(scene, take.sound_id))
     rig = landmarks.find(scene, take.sound_id)
     for index, frame in ((8, 100), (57, frames // 2), (57, frames - 100)):
         point = rig.points[index]
@@ -139,7 +137,8 @@ def scrub(scene: Any, frames: int, drawn: bool) -> None:
 
 
 def main() -> None:
-    given = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:] if not bpy.app.binary_path else []
+    own = [] if bpy.app.binary_path else sys.argv[1:]
+    given = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else own
     parser = argparse.ArgumentParser(prog="python -m benchmarks.landmarks", description=__doc__)
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--out", type=Path, help="write the JSON there as well")

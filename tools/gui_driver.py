@@ -1,5 +1,5 @@
-"""Runs inside a Blender with a window, started by `gui.py`: installs the zip, builds the demo's scene, presses Generate
-and takes pictures of the screen before, during and after. Writes result.json; makes nothing itself.
+"""Runs inside a Blender with a window, started by `gui.py`: installs the zip, goes the First Steps, builds the demo's
+scene, presses Generate, uses each panel and takes pictures of the screen. Writes result.json; makes nothing itself.
 
 Arguments after `--`: the zip, the engine's Python, the folder for pictures and result.json.
 """
@@ -27,12 +27,17 @@ LIP = 57  # the middle of the lower lip
 
 def picture(name: str) -> str:
     """The screen as a PNG. Blender's own screenshot is black under software OpenGL, X11's is not."""
-    if shutil.which("xdotool"):
-        subprocess.run(["xdotool", "mousemove", "1598", "898"], check=True)
+    mouse(1598, 898)
     program = ["import"] if shutil.which("import") else ["magick", "import"]
     small = ["-resize", "1280x", "-depth", "8"]
     subprocess.run([*program, "-window", "root", *small, f"{WORK}/{name}"], check=True)
     return name
+
+
+def mouse(x: int, y: int, *more: str) -> None:
+    """Move the pointer there, where there is somebody to move it."""
+    if shutil.which("xdotool"):
+        subprocess.run(["xdotool", "mousemove", str(x), str(y), *more], check=True)
 
 
 def areas(workspace: Any, kind: str) -> list[Any]:
@@ -48,7 +53,16 @@ def show_tab(area: Any) -> Iterator[float]:
         if region.type == "UI":
             region.active_panel_category = "Parlando"
             region.tag_redraw()
-    yield SETTLE
+    yield from hover(area)
+
+
+def hover(area: Any) -> Iterator[float]:
+    """Panels that grew or shrank move to their places only while the pointer is over them."""
+    region = next(region for region in area.regions if region.type == "UI")
+    for step in range(4):
+        window = bpy.context.window_manager.windows[0]
+        mouse(region.x + 60 + 9 * step, window.height - region.y - region.height // 2)
+        yield SETTLE / 4
 
 
 def timeline(workspace: Any) -> Any:
@@ -94,19 +108,161 @@ def view_landmarks(window: Any, area: Any) -> None:
 
 def widest_frame() -> int:
     """The frame, from 1, whose mouth is open widest: the upper and lower inner lip are furthest apart."""
-    (file,) = Path(WORK).glob("**/landmarks.npz")
+    file = max(Path(WORK).glob("**/landmarks.npz"), key=lambda path: path.stat().st_mtime)
     with np.load(file) as take:
         opening = np.linalg.norm(take["landmarks"][:, 62] - take["landmarks"][:, 66], axis=1)
     return int(opening.argmax()) + 1
 
 
+def open_panels(*names: str) -> None:
+    """Panels that are closed at first are open from now on: their state is kept once they were drawn."""
+    for name in names:
+        panel = getattr(bpy.types, name)
+        bpy.utils.unregister_class(panel)
+        panel.bl_options = set()
+        bpy.utils.register_class(panel)
+
+
+def scroll_sidebar(window: Any, area: Any, pages: int) -> None:
+    """Scroll an area's sidebar down by steps of 40 pixels."""
+    region = next(region for region in area.regions if region.type == "UI")
+    with bpy.context.temp_override(window=window, area=area, region=region):
+        for _ in range(pages):
+            bpy.ops.view2d.scroll_down(deltax=0, deltay=-40)
+
+
+def until_done() -> Iterator[float]:
+    """Wait for the jobs that were begun."""
+    state = bpy.context.window_manager.parlando
+    yield 0.3
+    while state.status != "IDLE":
+        yield 0.1
+    if state.outcome != "DONE":
+        raise RuntimeError(state.message)
+
+
+def first_steps(window: Any, pictures: list[str]) -> Iterator[float]:
+    """What somebody sees who has just installed it: the steps in the 3D View, the Sequencer opened, the example."""
+    (view,) = areas(window.workspace, "VIEW_3D")
+    yield from show_tab(view)
+    bpy.ops.parlando.open_sequencer()
+    yield SETTLE
+    pictures.append(picture("first_steps.png"))
+    bpy.ops.parlando.check_engine()
+    state = bpy.context.window_manager.parlando
+    yield 0.3
+    while state.status != "IDLE":
+        yield 0.1
+    bpy.ops.parlando.use_example()
+    yield SETTLE
+    pictures.append(picture("first_steps_ready.png"))
+    sequencer = next(area for area in window.screen.areas if area.type == "SEQUENCE_EDITOR")
+    with bpy.context.temp_override(window=window, area=sequencer):
+        bpy.ops.parlando.generate("INVOKE_DEFAULT")
+    yield from until_done()
+    if not bpy.context.scene.parlando.takes:
+        raise RuntimeError("the first steps did not lead to a take")
+    bpy.ops.parlando.close_first_steps()
+    scene = bpy.context.scene
+    for strip in list(scene.sequence_editor.strips):
+        scene.sequence_editor.strips.remove(strip)
+    scene.parlando.takes.clear()
+
+
+def animator(window: Any, view: Any, pictures: list[str]) -> Iterator[float]:
+    """The 3D View's panels at work, one picture each: gaze and handles, touch-up with a style, pins."""
+    scene = bpy.context.scene
+    gaze = bpy.data.objects["gaze"]
+    gaze.delta_location.x, gaze.delta_location.z = 0.25, 0.05
+    for thing in bpy.context.selected_objects:
+        thing.select_set(False)
+    eyes = [thing for thing in bpy.data.objects if 17 <= thing.get("parlando_index", 0) < 48]
+    for thing in eyes:
+        thing.select_set(True)
+    region = next(region for region in view.regions if region.type == "WINDOW")
+    with bpy.context.temp_override(window=window, area=view, region=region):
+        bpy.ops.view3d.view_selected()
+    for thing in eyes:
+        thing.select_set(False)
+        thing.hide_set(True)
+    gaze.select_set(True)
+    bpy.context.view_layer.objects.active = gaze
+    yield 3 * SETTLE
+    pictures.append(picture("gaze.png"))
+    for thing in eyes:
+        thing.hide_set(False)
+    view_landmarks(window, view)
+    gaze.delta_location = (0.0, 0.0, 0.0)
+    bpy.ops.parlando.add_handles()
+    scene.use_preview_range, scene.frame_preview_start, scene.frame_preview_end = True, 60, 84
+    with bpy.context.temp_override(window=window, area=view):
+        bpy.ops.parlando.amplify_motion(region="MOUTH_JAW", amount=1.6)
+        bpy.ops.parlando.blend_style(region="BROWS")
+    yield from until_done()
+    scene.frame_set(72)
+    scroll_sidebar(window, view, 8)
+    yield from hover(view)
+    pictures.append(picture("touch_up.png"))
+    with bpy.context.temp_override(window=window, area=view):
+        bpy.ops.parlando.pin_frames()
+        scene.parlando.seed = 7
+        bpy.ops.parlando.generate()
+    yield from until_done()
+    scene.use_preview_range = False
+    scroll_sidebar(window, view, 8)
+    yield from hover(view)
+    pictures.append(picture("pins.png"))
+
+
+def library(window: Any, sequencer: Any, pictures: list[str]) -> Iterator[float]:
+    """The Sequencer's panels at work: a style made and previewed, a batch half way."""
+    scene = bpy.context.scene
+    shown = next(s for s in scene.sequence_editor.strips if s.type == "IMAGE" and s.get("parlando_take"))
+    scene.sequence_editor.active_strip = shown
+    with bpy.context.temp_override(window=window, area=sequencer):
+        bpy.ops.parlando.make_style(name="Astronaut")
+    yield from until_done()
+    sound = next(s for s in scene.sequence_editor.strips if s.type == "SOUND")
+    scene.sequence_editor.active_strip = sound
+    with bpy.context.temp_override(window=window, area=sequencer):
+        bpy.ops.parlando.preview_style()
+    yield from until_done()
+    yield from show_tab(sequencer)  # the panel has grown
+    scroll_sidebar(window, sequencer, 14)
+    yield from hover(sequencer)
+    pictures.append(picture("styles.png"))
+    with bpy.context.temp_override(window=window, area=sequencer):
+        bpy.ops.parlando.close_style_preview()
+    second = scene.sequence_editor.strips.new_sound("second line", sound.sound.filepath, 9, sound.left_handle + 40)
+    for strip in scene.sequence_editor.strips:
+        strip.select = strip in (sound, second)
+    with bpy.context.temp_override(window=window, area=sequencer):
+        bpy.ops.parlando.batch_add()
+    yield from show_tab(sequencer)
+    scroll_sidebar(window, sequencer, 40)
+    with bpy.context.temp_override(window=window, area=sequencer):
+        bpy.ops.parlando.batch_start()
+    state = bpy.context.window_manager.parlando
+    yield from hover(sequencer)
+    while state.status != "IDLE" and state.progress < 0.3:
+        yield 0.1
+    pictures.append(picture("batch.png"))
+    yield from until_done()
+    yield SETTLE
+    yield from until_done()
+
+
 def play() -> Iterator[float]:
     """The whole visit. Each yield gives the window back to Blender for so many seconds."""
-    pictures = []
+    pictures: list[str] = []
     bpy.ops.extensions.package_install_files(filepath=ARCHIVE, repo="user_default", enable_on_install=True)
     preferences = bpy.context.preferences
     preferences.addons[PACKAGE].preferences.engine_python = ENGINE_PYTHON
     preferences.view.show_splash = False
+    open_panels("PARLANDO_PT_styles", "PARLANDO_PT_batch")
+    mouse(300, 300, "click", "1")  # the splash screen
+    yield SETTLE
+    yield from first_steps(bpy.context.window_manager.windows[0], pictures)
     demo = runpy.run_path(str(Path(__file__).with_name("demo.py")))
     scene = demo["build_scene"](bpy, Path(WORK) / "parlando.blend")
     yield SETTLE
@@ -131,7 +287,7 @@ def play() -> Iterator[float]:
         yield 0.1
         now = time.monotonic()
         beats, longest, last = beats + 1, max(longest, now - last), now
-        if len(pictures) == 1 and state.progress > 0.4:
+        if "during.png" not in pictures and state.progress > 0.4:
             pictures.append(picture("during.png"))
             last = time.monotonic()
     if state.outcome != "DONE":
@@ -155,6 +311,7 @@ def play() -> Iterator[float]:
         view_landmarks(window, area)
     yield SETTLE
     pictures.append(picture("landmarks.png"))
+    yield from animator(window, areas(layout, "VIEW_3D")[0], pictures)
 
     window.workspace = workspace
     yield SETTLE
@@ -168,6 +325,7 @@ def play() -> Iterator[float]:
             raise RuntimeError(state.message)
         if place == "MARKER" and not len(scene.timeline_markers):
             raise RuntimeError("no sound was marked")
+    yield from hover(sequencer)
     with bpy.context.temp_override(window=window, area=sequencer):
         bpy.ops.screen.screen_full_area(use_hide_panels=False)
     yield SETTLE
@@ -176,6 +334,7 @@ def play() -> Iterator[float]:
     view_all(window, sequencer)
     yield 2 * SETTLE
     pictures.append(picture("sounds.png"))
+    yield from library(window, sequencer, pictures)
     finish(
         pictures=pictures,
         message=f"{message} The window never stood still for more than {longest:.2f} s.",

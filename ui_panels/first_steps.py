@@ -4,7 +4,7 @@ from typing import Any
 
 import bpy
 
-from ..addon import compat, first_steps, jobs, preferences
+from ..addon import compat, first_steps, generate, jobs, preferences
 from . import parts
 
 
@@ -75,6 +75,14 @@ def _help(box: Any, context: bpy.types.Context, index: int) -> None:
             box.operator("sequencer.sound_strip_add", text="Add a Sound", icon="SOUND")
         box.operator("parlando.use_example", icon="USER")
         parts.reason(box, context, first_steps.why_no_example())
+    elif index == 5:
+        box.operator("parlando.generate", icon="PLAY")
+        parts.reason(box, context, generate.why_not_generate(compat.sequencer_scene(context)))
+        parts.progress(box, context)
+        if context.window_manager.parlando.outcome == "FAILED":
+            parts.message(box, context)
+    elif index == 6:
+        box.operator("parlando.add_landmarks", icon="EMPTY_AXIS")
 
 
 def _preferences(layout: Any, text: str) -> None:
