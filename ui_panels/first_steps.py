@@ -1,5 +1,6 @@
 """First Steps, on top of the tab Parlando in the Sequencer and the 3D View, until somebody closes it."""
 
+import textwrap
 from typing import Any
 
 import bpy
@@ -56,8 +57,11 @@ def _help(box: Any, context: bpy.types.Context, index: int) -> None:
         else:
             box.operator("parlando.create_environment", icon="IMPORT")
             parts.reason(box, context, preferences.why_no_creation())
-        if creation is not None and len(creation.log):
-            parts.text(box, context, creation.log[-1])
+        if creation is not None and creation.working and len(creation.log):
+            box.label(text=textwrap.shorten(creation.log[-1], 60))  # one line: the panel must not jump
+        elif creation is not None and creation.state == "FAILED":
+            for line in list(creation.log)[-3:]:
+                parts.text(box, context, line, "ERROR")
         _preferences(box, "Choose One in the Preferences")
     elif index == 1:
         box.operator("parlando.check_engine", icon="CHECKMARK")
