@@ -53,11 +53,17 @@ def steps(scene: bpy.types.Scene) -> list[Step]:
             "One face, from the front or turned up to 30°, mouth and eyes to be seen.",
             not portrait.why_none(scene) or take,
         ),
-        Step("Generate", "In the Sequencer's tab Parlando. The frames come as a strip above the sound.", take),
+        Step("Generate", "The frames come as an image strip above the sound; play it with the space bar.", take),
         Step(
             "Add its landmarks",
-            "In the 3D View's tab Parlando (N). Move one: the picture follows. Render Edits makes the frames.",
+            "68 points on the face, and what it looks at, keyed in the 3D View.",
             any(c.get(landmarks.OWNER) for c in scene.collection.children_recursive),
+        ),
+        Step(
+            "Move one, and render",
+            "Select a point of the mouth, or the circle before the eyes, and press G: the picture follows. Render "
+            "Edits makes the frames you changed, and a new take of them.",
+            any(made.base != made.name for made in scene.parlando.takes),
         ),
     ]
 

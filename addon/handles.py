@@ -140,6 +140,7 @@ def add(rig: Rig, data: landmarks.Data) -> list[bpy.types.Object]:
         item.lock_location = tuple(axis not in handle.axes for axis in "XYZ")
         item.lock_rotation = item.lock_scale = (True, True, True)
         rig.collection.objects.link(item)
+        landmarks.show_in_local_views(rig, item)
         landmarks.give_slot(rig, item)
         for index, matrix in handle.pulls.items():
             _forget(rig.points[index], name)

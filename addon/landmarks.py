@@ -239,6 +239,15 @@ def add(scene: bpy.types.Scene, take: Any, start: int, camera: bool = False) -> 
     return rig
 
 
+def show_in_local_views(rig: Rig, item: bpy.types.Object) -> None:
+    """A new object of the landmarks is seen wherever their picture is, in local views too."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            space: Any = area.spaces.active
+            if area.type == "VIEW_3D" and space.local_view is not None and rig.picture.local_view_get(space):
+                item.local_view_set(space, True)
+
+
 def _add_gaze(rig: Rig, data: Data) -> bpy.types.Object:
     """What the eyes look at, in front of them."""
     rest = local_motion(data)[2].mean(axis=0).astype(np.float64)
@@ -251,6 +260,7 @@ def _add_gaze(rig: Rig, data: Data) -> bpy.types.Object:
     item.color, item.show_in_front, item.show_name = (0.2, 0.9, 0.9, 1.0), True, True
     item.lock_rotation = item.lock_scale = (True, True, True)
     rig.collection.objects.link(item)
+    show_in_local_views(rig, item)
     give_slot(rig, item)
     return item
 

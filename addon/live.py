@@ -219,6 +219,11 @@ def _read(path: Path) -> Data:
     return _state.known[2]
 
 
+def prepare(rig: Rig) -> None:
+    """Makes the live plane now, so that it is part of whatever view is set up for these landmarks."""
+    _plane(rig)
+
+
 def _plane(rig: Rig) -> bpy.types.Object:
     """The live plane of these landmarks: the picture's mesh with a picture of its own."""
     for item in rig.collection.all_objects:
@@ -234,6 +239,7 @@ def _plane(rig: Rig) -> bpy.types.Object:
     slot.link = "OBJECT"
     slot.material = landmarks.material(plane.name)
     rig.collection.objects.link(plane)
+    landmarks.show_in_local_views(rig, plane)
     _state.shown = None
     return plane
 

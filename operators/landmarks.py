@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import bpy
 
-from ..addon import compat, generate, jobs, landmarks, preferences, strips, takes
+from ..addon import compat, generate, jobs, landmarks, look, preferences, strips, takes
 from ..addon.problem import Problem
+from . import animate
 
 if TYPE_CHECKING:
     from bpy.stub_internal.rna_enums import OperatorReturnItems
@@ -37,6 +38,9 @@ class PARLANDO_OT_add_landmarks(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     take: bpy.props.StringProperty(name="Take", description="Its name; empty is the shown one", options={"SKIP_SAVE"})
+    look: bpy.props.BoolProperty(
+        name="Look at the Face", description="Turn a 3D View to the face as well", default=False, options={"SKIP_SAVE"}
+    )
     camera: bpy.props.BoolProperty(
         name="Camera", description="Also add an orthographic camera that sees just the picture", default=False
     )
@@ -52,7 +56,36 @@ class PARLANDO_OT_add_landmarks(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
         """Makes them."""
         try:
-            self.report({"INFO"}, generate.add_landmarks(compat.sequencer_scene(context), self.take, self.camera))
+            scene = compat.sequencer_scene(context)
+            told = generate.add_landmarks(scene, self.take, self.camera)
+            if self.look:
+                look.at_face(context, animate.rig_in_use(scene))
+            self.report({"INFO"}, told)
+        except Problem as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class PARLANDO_OT_look_at_face(bpy.types.Operator):
+    """Look at the face from the front, in its own colours, everything else hidden. Numpad / brings the rest back"""
+
+    bl_idname = "parlando.look_at_face"
+    bl_label = "Look at the Face"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs landmarks."""
+        reason = animate.why_no_rig(compat.sequencer_scene(context))
+        if reason:
+            cls.poll_message_set(reason)
+        return not reason
+
+    def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
+        """Turns the view."""
+        try:
+            look.at_face(context, animate.rig_in_use(compat.sequencer_scene(context)))
         except Problem as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
@@ -88,4 +121,4 @@ class PARLANDO_OT_render_edits(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (PARLANDO_OT_add_landmarks, PARLANDO_OT_render_edits)
+CLASSES = (PARLANDO_OT_add_landmarks, PARLANDO_OT_look_at_face, PARLANDO_OT_render_edits)

@@ -86,7 +86,11 @@ def _help(box: Any, context: bpy.types.Context, index: int) -> None:
         if context.window_manager.parlando.outcome == "FAILED":
             parts.message(box, context)
     elif index == 6:
-        box.operator("parlando.add_landmarks", icon="EMPTY_AXIS")
+        box.operator("parlando.add_landmarks", icon="EMPTY_AXIS").look = True
+    elif index == 7:
+        box.operator("parlando.look_at_face", icon="HIDE_OFF")
+        box.operator("parlando.render_edits", icon="RENDER_ANIMATION")
+        parts.progress(box, context)
 
 
 def _preferences(layout: Any, text: str) -> None:

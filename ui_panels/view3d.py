@@ -24,7 +24,9 @@ class PARLANDO_PT_landmarks(bpy.types.Panel):
         layout.label(text=take.name if take is not None else "No take", icon="SEQUENCE")
         if take is not None and take.note:
             parts.text(layout, context, f"{take.note}.")
-        layout.operator("parlando.add_landmarks", icon="EMPTY_AXIS")
+        row = layout.row(align=True)
+        row.operator("parlando.add_landmarks", icon="EMPTY_AXIS")
+        row.operator("parlando.look_at_face", text="", icon="HIDE_OFF")
         parts.reason(layout, context, verbs.why_no_take(scene))
         layout.prop(scene.parlando, "live")
         if scene.parlando.live:

@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
+from mathutils import Vector
 
 SIZE = (640, 480)
 FRAMES = 40
@@ -334,3 +335,32 @@ def test_unreadable_landmarks(parlando: SimpleNamespace, scene: Any, take: Any) 
 def test_rates_are_fractions(parlando: SimpleNamespace, scene: Any) -> None:
     scene.render.fps, scene.render.fps_base = 24, 1.001
     assert parlando.audio.fps_of(scene) == Fraction(24000, 1001)
+
+
+def test_look_at_the_face(parlando: SimpleNamespace, scene: Any, take: Any) -> None:
+    """From the front, the rest hidden, and what is added later seen too."""
+    views = [a for w in bpy.context.window_manager.windows for a in w.screen.areas if a.type == "VIEW_3D"]
+    cube = bpy.data.objects.new("cube", bpy.data.meshes.new("cube"))
+    scene.collection.objects.link(cube)
+    cube.select_set(True)
+    rig = parlando.landmarks.add(scene, take, 10)
+    if not views:
+        with pytest.raises(RuntimeError, match="no 3D View"):
+            bpy.ops.parlando.look_at_face()
+        return
+    space = views[0].spaces.active
+    try:
+        for _ in range(2):  # again in local view: all the same
+            assert bpy.ops.parlando.look_at_face() == {"FINISHED"}
+            assert space.local_view is not None and space.region_3d.view_perspective == "ORTHO"
+            if bpy.app.version >= (5, 0):  # 4.5 tells it only of views that were drawn
+                assert not [i.name for i in rig.collection.all_objects if not i.local_view_get(space)]
+            assert not cube.local_view_get(space) and cube.select_get() and not rig.head.select_get()
+        ahead = space.region_3d.view_rotation.to_matrix() @ Vector((0, 0, -1))
+        assert tuple(ahead) == pytest.approx((0, 1, 0), abs=1e-6)
+        assert bpy.ops.parlando.add_handles() == {"FINISHED"}
+        if bpy.app.version >= (5, 0):
+            assert all(handle.local_view_get(space) for handle in parlando.handles.find(rig).values())
+    finally:
+        with bpy.context.temp_override(area=views[0], region=views[0].regions[-1]):
+            bpy.ops.view3d.localview()
