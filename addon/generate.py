@@ -13,7 +13,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import audio, compat, jobs, landmarks, pin_frames, portrait, preferences, pump, strips, takes
+from . import audio, compat, jobs, landmarks, pin_frames, portrait, preferences, pump, strips, takes, touch
 from .jobs import Job, NotPlaced
 from .problem import Problem
 from .strips import SoundRef
@@ -162,6 +162,8 @@ def render_edits(scene: bpy.types.Scene, take_name: str = "", pinned: int = 0) -
     image = Path(bpy.path.abspath(take.image))
     if not image.is_file():
         raise Problem(f"The portrait {image} of the take “{take.name}” is gone: put it back there.")
+    if not pinned:
+        key_moved(scene, rig)
     style = Path(bpy.path.abspath(take.style)) if take.style else None
     if style is not None and not style.is_file():  # taken out of the library: the landmarks have it already
         style = None
@@ -201,6 +203,17 @@ def render_edits(scene: bpy.types.Scene, take_name: str = "", pinned: int = 0) -
     job = jobs.begin(scene, "render", folder, params, _write_edits(folder, old, known, moved, gaze), deliver)
     pump.wake()
     return job
+
+
+def key_moved(scene: bpy.types.Scene, rig: landmarks.Rig) -> int:
+    """Keys landmarks that were moved on this frame and not keyed, with an undo step of its own; how many. Raises
+    Problem."""
+    count = touch.key_moved(scene, rig, touch.take_of(scene, rig))
+    if count:
+        what = "A landmark that was moved was" if count == 1 else f"{count} landmarks that were moved were"
+        jobs.tell(f"{what} keyed on frame {scene.frame_current}.")
+        jobs.push_undo("Parlando: Key Moved Landmarks")
+    return count
 
 
 def _write_edits(

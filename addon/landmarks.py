@@ -144,7 +144,7 @@ def head_motion(data: Data) -> tuple[np.ndarray, np.ndarray]:
     u[mirrored, :, 2] *= -1
     turn = u @ v
     centre = np.array([0.0, rest[[0, 16], 1].mean() - rest_middle[1], 0.0])  # as deep as the ears
-    angles = np.unwrap(_to_euler(turn), axis=0)
+    angles = np.unwrap(to_euler(turn), axis=0)
     return (middle + turn @ centre).astype(np.float32), angles.astype(np.float32)
 
 
@@ -299,7 +299,7 @@ def local_motion(data: Data) -> pins.Layer:
     """What is keyed, all float32: the head's location and angles (T, 3), the points' locations on it (T, 68, 3), and
     how far the gaze's empty is moved (T, 3), in its distances from the eyes."""
     place, angles = head_motion(data)
-    turn = _from_euler(angles.astype(np.float64))
+    turn = from_euler(angles.astype(np.float64))
     points = to_plane(data.landmarks, data.size)
     local = np.einsum("tji,tnj->tni", turn, points - place[:, None].astype(np.float64))
     look = np.zeros((len(local), 3), np.float32)
@@ -329,9 +329,9 @@ def keep_edits(rig: Rig, keyed: pins.Layer) -> None:
     turned = values(rig.head, "rotation_euler", frames)
     touched = np.abs(turned - angles).max(axis=1) > _EDIT
     if touched.any() and rig.head.rotation_mode == "XYZ":
-        delta = _from_euler(values(rig.head, "delta_rotation_euler", frames))
-        back = _from_euler(angles.astype(np.float64)).transpose(0, 2, 1)
-        _key_edit(rig.head, "delta_rotation_euler", frames, touched, _to_euler(delta @ _from_euler(turned) @ back))
+        delta = from_euler(values(rig.head, "delta_rotation_euler", frames))
+        back = from_euler(angles.astype(np.float64)).transpose(0, 2, 1)
+        _key_edit(rig.head, "delta_rotation_euler", frames, touched, to_euler(delta @ from_euler(turned) @ back))
 
 
 def _key_edit(item: bpy.types.Object, path: str, frames: np.ndarray, touched: np.ndarray, moved: np.ndarray) -> None:
@@ -361,6 +361,17 @@ def set_motion(rig: Rig, layer: pins.Layer, start: int) -> None:
     if rig.gaze is not None:
         _key(rig.gaze, "location", times, look * np.float32(rig.gaze[DISTANCE]))
     rig.picture[START] = start
+    _follow_curves(rig)
+
+
+def _follow_curves(rig: Rig) -> None:
+    """Properties are what their new curves say now: until Blender evaluates them they would look like edits."""
+    scene = bpy.context.scene
+    assert scene is not None
+    frame = np.array([scene.frame_current_final])
+    for item in rig.keyed:
+        item.location = values(item, "location", frame)[0]
+    rig.head.rotation_euler = values(rig.head, "rotation_euler", frame)[0]
 
 
 def show(rig: Rig, take: Any) -> None:
@@ -415,7 +426,7 @@ def read_all(
         points, look = _read_scene(scene, rig, start, count)
         return to_pixels(points, size).astype(np.float32), to_degrees(gaze, look) if gaze is not None else None
     head = {name: values(rig.head, name, frames) for name in _HEAD_PROPERTIES}
-    turn = _from_euler(head["delta_rotation_euler"]) @ _from_euler(head["rotation_euler"])
+    turn = from_euler(head["delta_rotation_euler"]) @ from_euler(head["rotation_euler"])
     turn = turn * (head["scale"] * head["delta_scale"])[:, None, :]
     place = head["location"] + head["delta_location"]
     local = np.stack(
@@ -579,15 +590,15 @@ def evaluate(curve: bpy.types.FCurve, frames: np.ndarray) -> np.ndarray:
     return values
 
 
-def _from_euler(angles: np.ndarray) -> np.ndarray:
+def from_euler(angles: np.ndarray) -> np.ndarray:
     """Blender's XYZ Euler angles (T, 3) → matrices (T, 3, 3): X is applied first."""
     (a, b, c), (d, e, f) = np.cos(angles).T, np.sin(angles).T
     rows = [b * c, d * e * c - a * f, a * e * c + d * f, b * f, d * e * f + a * c, a * e * f - d * c, -e, d * b, a * b]
     return np.stack(rows, axis=-1).reshape(-1, 3, 3)
 
 
-def _to_euler(turn: np.ndarray) -> np.ndarray:
-    """The inverse of `_from_euler`, for heads that look up or down less than 90°."""
+def to_euler(turn: np.ndarray) -> np.ndarray:
+    """The inverse of `from_euler`, for heads that look up or down less than 90°."""
     y = np.arcsin(np.clip(-turn[:, 2, 0], -1.0, 1.0))
     x = np.arctan2(turn[:, 2, 1], turn[:, 2, 2])
     z = np.arctan2(turn[:, 1, 0], turn[:, 0, 0])

@@ -31,6 +31,8 @@ REGION_ITEMS = (
     (SELECTED, "Selected", "The selected landmarks, and those that selected handles pull"),
 )
 CALMEST = 0.1  # the part of a take's frames with the least open mouth: between words, or before them
+EASE = 3  # frames in which a landmark that was moved by hand gets there, and back
+MOVED = 1e-5  # units or radians: a property further than this from its curve was moved by hand
 UNTOUCHED = 1e-7  # units: a change smaller than this is none
 _PATH = "delta_location"
 _CONSTANT, _LINEAR, _BEZIER = 0, 1, 2  # of Keyframe.interpolation, as foreach_set takes it
@@ -255,13 +257,62 @@ def write(rig: Rig, span: Span, region: Sequence[int], change: np.ndarray) -> in
     for point in points:
         _check(point)
     for point, column in zip(points, touched, strict=True):
-        if point.animation_data is None or point.animation_data.action is None:
-            landmarks.give_slot(rig, point)
-        curves = landmarks.channels(point)
-        for axis in range(3):
-            curve = curves.find(_PATH, index=axis) or curves.new(_PATH, index=axis)
-            add(curve, float(getattr(point, _PATH)[axis]), span.start, change[:, column, axis])
+        _write(rig, point, _PATH, span.start, change[:, column])
     return len(touched)
+
+
+def _write(rig: Rig, item: bpy.types.Object, path: str, start: int, change: np.ndarray) -> None:
+    """Adds `change` (T, 3) to a delta of one object."""
+    if item.animation_data is None or item.animation_data.action is None:
+        landmarks.give_slot(rig, item)
+    curves = landmarks.channels(item)
+    for axis in range(3):
+        curve = curves.find(path, index=axis) or curves.new(path, index=axis)
+        add(curve, float(getattr(item, path)[axis]), start, change[:, axis])
+
+
+def unkeyed(scene: bpy.types.Scene, rig: Rig) -> dict[bpy.types.Object, np.ndarray]:
+    """What was moved on this frame and has no key of it: by how much (3,), in units; for the head (6,), with angles."""
+    frame = np.array([scene.frame_current_final])
+    found = {}
+    for item in rig.keyed:
+        if not any(curve.data_path == "location" for curve in compat.curves(item)):
+            continue
+        change = np.array(item.location) - landmarks.values(item, "location", frame)[0]
+        if item == rig.head and item.rotation_mode == "XYZ":
+            turned = np.array(item.rotation_euler)[None]
+            delta = landmarks.values(item, "delta_rotation_euler", frame)
+            turn = landmarks.from_euler(turned) @ landmarks.from_euler(
+                landmarks.values(item, "rotation_euler", frame)
+            ).transpose(0, 2, 1)
+            whole = landmarks.to_euler(landmarks.from_euler(delta) @ turn)
+            change = np.concatenate([change, (whole - delta)[0]])
+        if np.abs(change).max() > MOVED:
+            found[item] = change
+    return found
+
+
+def key_moved(scene: bpy.types.Scene, rig: Rig, take: Any, ease: int = EASE) -> int:
+    """Keys what was moved on this frame as an edit that comes and goes over `ease` frames; how many objects. Without a
+    key Blender forgets such a move on the next frame. Raises Problem."""
+    moved = unkeyed(scene, rig)
+    if not moved:
+        return 0
+    first, last = whole(rig, take)
+    now = scene.frame_current
+    if not first <= now <= last:
+        raise Problem(f"Frame {now} is outside the take, which has frames {first}–{last}: move landmarks there.")
+    around = span(rig, take, max(now - ease, first), min(now + ease, last), ease)
+    rise, fall = now - around.start, around.end - now
+    weights = np.concatenate([_ramp(rise), [1.0], _ramp(fall)[::-1]])[:, None]
+    for item in moved:
+        _check(item)
+    for item, change in moved.items():
+        _write(rig, item, _PATH, around.start, weights * change[:3])
+        if len(change) > 3:
+            _write(rig, item, "delta_rotation_euler", around.start, weights * change[3:])
+    scene.frame_set(now)  # `location` is the engine's again, and the delta is there
+    return len(moved)
 
 
 def add(curve: bpy.types.FCurve, still: float, start: int, change: np.ndarray) -> None:

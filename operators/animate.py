@@ -95,6 +95,43 @@ def _polled(cls: Any, reason: str) -> bool:
     return not reason
 
 
+def why_nothing_moved(scene: bpy.types.Scene) -> str:
+    """Why Key Moved is greyed; empty when it is not."""
+    if reason := why_no_touch(scene):
+        return reason
+    return "" if touch.unkeyed(scene, rig_in_use(scene)) else "No landmark was moved on this frame without a key"
+
+
+class PARLANDO_OT_key_moved(bpy.types.Operator):
+    """Key the landmarks that were moved on this frame, on top of the engine's motion; they get there and back in Ease
+    frames"""
+
+    bl_idname = "parlando.key_moved"
+    bl_label = "Key Moved"
+    bl_options = {"REGISTER", "UNDO"}
+
+    ease: bpy.props.IntProperty(
+        name="Ease", description="Frames it takes to get there, and back", default=touch.EASE, min=0, soft_max=50
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a landmark that was moved."""
+        return _polled(cls, why_nothing_moved(compat.sequencer_scene(context)))
+
+    def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
+        """Does so."""
+        scene = compat.sequencer_scene(context)
+        try:
+            rig = rig_in_use(scene)
+            count = touch.key_moved(scene, rig, touch.take_of(scene, rig), self.ease)
+        except Problem as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"Keyed on frame {scene.frame_current}: {count} of the landmarks")
+        return {"FINISHED"}
+
+
 class PARLANDO_OT_add_handles(bpy.types.Operator):
     """Add handles for jaw, mouth, brows and eyelids. What they move comes on top of every landmark's own keys"""
 
@@ -387,6 +424,7 @@ class PARLANDO_OT_paste_shape(_Region, bpy.types.Operator):
 
 
 CLASSES = (
+    PARLANDO_OT_key_moved,
     PARLANDO_OT_add_handles,
     PARLANDO_OT_rest_handles,
     PARLANDO_OT_smooth_motion,

@@ -3,6 +3,7 @@
 import bpy
 
 from ..addon import compat, live, strips, takes
+from ..operators import animate
 from ..operators import landmarks as verbs
 from . import parts
 
@@ -31,6 +32,8 @@ class PARLANDO_PT_landmarks(bpy.types.Panel):
         layout.prop(scene.parlando, "live")
         if scene.parlando.live:
             parts.reason(layout, context, live.message())
+        if not animate.why_nothing_moved(scene):
+            layout.operator("parlando.key_moved", icon="KEY_HLT")
         row = layout.row()
         row.scale_y = 1.4
         row.operator("parlando.render_edits", icon="RENDER_ANIMATION")

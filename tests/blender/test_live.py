@@ -88,6 +88,23 @@ def test_what_is_shown_is_what_render_edits_gives(
     assert plane(rig) is None  # the new take has that frame
 
 
+def test_render_edits_keys_what_was_moved_without_a_key(
+    parlando: SimpleNamespace, scene: Any, rig: Any, settle: Wait, idle: Wait
+) -> None:
+    """Somebody presses G, then Render Edits: the picture they saw is in the take."""
+    settle()
+    rig.points[57].location.z -= 0.05
+    settle()
+    live = shown(rig)
+    bpy.ops.parlando.render_edits()
+    idle()
+    told = list(parlando.jobs._state.messages)
+    assert any("was moved was keyed on frame" in words for words in told)
+    folder = parlando.takes.folder_of(scene.parlando.takes[-1])
+    image = bpy.data.images.load(str(folder / "frames" / "000003.png"))
+    assert (pixels(image) == live).all()
+
+
 def test_a_moved_gaze_is_shown_alone(parlando: SimpleNamespace, scene: Any, rig: Any, settle: Wait) -> None:
     settle()
     assert plane(rig) is None

@@ -533,3 +533,62 @@ def test_ten_thousand_frames(parlando: SimpleNamespace, scene: Any, sound: Any, 
     told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in taken.items())
     print(f"10000 frames, 200 changed: {told}; mouth and jaw: whole take {whole:.2f} s, 200 frames of it {again:.2f} s")
     assert max(taken.values()) < 2.0
+
+
+def test_a_move_without_a_key_is_found_and_keyed(
+    parlando: SimpleNamespace, scene: Any, take: Any, rig: Any, touch: Any
+) -> None:
+    assert touch.unkeyed(scene, rig) == {} and not bpy.ops.parlando.key_moved.poll()  # the landmarks have just come
+    scene.frame_set(25)
+    assert touch.unkeyed(scene, rig) == {}
+    before = parlando.landmarks.read(scene, rig, FRAMES, SIZE)
+    looked = parlando.landmarks.read_all(scene, rig, FRAMES, SIZE)[1]
+    rig.points[57].location.z -= 0.08
+    rig.gaze.location.x += 0.2
+    moved = rig.points[57].location.copy()
+    found = touch.unkeyed(scene, rig)
+    assert set(found) == {rig.points[57], rig.gaze} and found[rig.points[57]] == pytest.approx([0, 0, -0.08], abs=1e-6)
+    bpy.ops.ed.undo_push(message="Move")
+    assert bpy.ops.parlando.key_moved(ease=3) == {"FINISHED"}
+    assert touch.unkeyed(scene, rig) == {}
+    point = rig.points[57]
+    assert tuple(point.location + point.delta_location) == pytest.approx(tuple(moved), abs=1e-6)
+    after, look = parlando.landmarks.read_all(scene, rig, FRAMES, SIZE)
+    start = int(rig.picture["parlando_start"])
+    changed = np.abs(after - before).max(axis=(1, 2)) > 0.01
+    assert np.flatnonzero(changed).tolist() == list(range(25 - start - 3, 25 - start + 4))
+    assert np.flatnonzero(np.abs(look - looked).max(axis=1) > 0.01).tolist() == np.flatnonzero(changed).tolist()
+    way = np.abs(after - before).max(axis=(1, 2))[changed]
+    assert way.argmax() == 3 and (np.diff(way[:4]) > 0).all() and (np.diff(way[3:]) < 0).all()
+
+
+def test_a_turned_head_is_keyed_too(parlando: SimpleNamespace, scene: Any, rig: Any, touch: Any) -> None:
+    scene.frame_set(25)
+    head = rig.head
+    head.delta_rotation_euler = (0.02, 0.0, 0.0)
+    head.rotation_euler.z += 0.2
+    head.location.x += 0.05
+    bpy.context.view_layer.update()
+    there = np.array([p.matrix_world.translation for p in rig.points])
+    assert bpy.ops.parlando.key_moved() == {"FINISHED"}
+    bpy.context.view_layer.update()
+    assert np.array([p.matrix_world.translation for p in rig.points]) == pytest.approx(there, abs=1e-5)
+    assert touch.unkeyed(scene, rig) == {}
+    scene.frame_set(35)
+    assert tuple(head.delta_rotation_euler) == pytest.approx((0.02, 0.0, 0.0), abs=1e-6)
+
+
+def test_outside_the_take_a_move_is_refused(parlando: SimpleNamespace, scene: Any, take: Any, rig: Any) -> None:
+    scene.frame_set(int(rig.picture["parlando_start"]) + FRAMES + 5)
+    rig.points[57].location.z -= 0.08
+    with pytest.raises(RuntimeError, match="outside the take"):
+        bpy.ops.parlando.key_moved()
+
+
+def test_a_new_take_leaves_nothing_that_looks_moved(
+    parlando: SimpleNamespace, scene: Any, sound: Any, take: Any, rig: Any, touch: Any, tmp_path: Path
+) -> None:
+    scene.frame_set(25)
+    other = register(parlando, scene, sound, write_take(tmp_path / "voice_009", face(FRAMES) + 7), FRAMES)
+    parlando.landmarks.update(scene, other, int(rig.picture["parlando_start"]))
+    assert touch.unkeyed(scene, rig) == {}

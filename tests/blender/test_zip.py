@@ -44,7 +44,9 @@ def test_holds_what_runs_and_nothing_else(archive: Path) -> None:
     names = zipfile.ZipFile(archive).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {"__init__.py", "blender_manifest.toml", "LICENSE", "addon", "operators", "ui_panels", "engine"} <= tops
-    assert not tops & {"tests", "demo", "docs", "tools", "benchmarks", "build", "dist", ".venv", ".git"}
+    assert {"demo/source/jfk.wav", "demo/source/astronaut.png"} <= set(names)  # the example of First Steps
+    assert not [name for name in names if name.startswith("demo/") and not name.startswith("demo/source/")]
+    assert not tops & {"tests", "docs", "tools", "benchmarks", "build", "dist", ".venv", ".git"}
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
     weights = [path.relative_to(ROOT).as_posix() for path in (ROOT / "engine").rglob("*.safetensors")]
     assert weights, "the engine ships with no weights"
