@@ -21,10 +21,11 @@ from . import compat, generate, jobs, landmarks, preferences, pump, strips, take
 from .jobs import Job, NotPlaced
 from .problem import Problem
 
-# What 68 landmarks can tell of ARKit's 52; gaze, cheeks, nose and tongue are not in them.
+# What 68 landmarks and the gaze can tell of ARKit's 52; squints, cheeks, nose and tongue are not in them.
 UNITS = (
     "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "eyeBlinkLeft",
-    "eyeBlinkRight", "eyeWideLeft", "eyeWideRight", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthDimpleLeft",
+    "eyeBlinkRight", "eyeLookDownLeft", "eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft",
+    "eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight", "eyeWideLeft", "eyeWideRight", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthDimpleLeft",
     "mouthDimpleRight", "mouthFrownLeft", "mouthFrownRight", "mouthFunnel", "mouthLeft", "mouthLowerDownLeft",
     "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight", "mouthPucker", "mouthRight", "mouthRollLower",
     "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft", "mouthSmileRight", "mouthStretchLeft",

@@ -214,6 +214,33 @@ def animator(window: Any, view: Any, pictures: list[str]) -> Iterator[float]:
     pictures.append(picture("pins.png"))
 
 
+def rig_beside(window: Any, view: Any, pictures: list[str]) -> Iterator[float]:
+    """A 3D head made by the add-on beside the face, both speaking the take."""
+    scene = bpy.context.scene
+    scene.cursor.location = (1.9, -0.2, -0.1)
+    with bpy.context.temp_override(window=window, area=view):
+        bpy.ops.parlando.add_head()
+    yield from until_done()
+    head = scene.parlando_face.head
+    head.scale = (4.0, 4.0, 4.0)
+    with bpy.context.temp_override(window=window, area=view):
+        bpy.ops.parlando.key_face()
+    yield from until_done()
+    scene.frame_set(widest_frame())
+    view.spaces[0].shading.light, view.spaces[0].shading.color_type = "STUDIO", "TEXTURE"
+    for thing in bpy.data.objects:
+        if "parlando_index" in thing or thing.get("parlando_role") in {"handle", "gaze", "head"}:
+            thing.hide_set(True)
+        thing.select_set(thing in (head, *head.children, bpy.data.objects["Kennedy picture"]))
+    region = next(region for region in view.regions if region.type == "WINDOW")
+    with bpy.context.temp_override(window=window, area=view, region=region):
+        bpy.ops.view3d.view_selected()
+    view.spaces[0].region_3d.view_distance *= 0.5
+    yield from hover(view)
+    yield 2 * SETTLE
+    pictures.append(picture("face3d.png"))
+
+
 def library(window: Any, sequencer: Any, pictures: list[str]) -> Iterator[float]:
     """The Sequencer's panels at work: a style made and previewed, a batch half way."""
     scene = bpy.context.scene
@@ -259,7 +286,7 @@ def play() -> Iterator[float]:
     preferences = bpy.context.preferences
     preferences.addons[PACKAGE].preferences.engine_python = ENGINE_PYTHON
     preferences.view.show_splash = False
-    open_panels("PARLANDO_PT_styles", "PARLANDO_PT_batch")
+    open_panels("PARLANDO_PT_styles", "PARLANDO_PT_batch", "PARLANDO_PT_face3d")
     mouse(300, 300, "click", "1")  # the splash screen
     yield SETTLE
     yield from first_steps(bpy.context.window_manager.windows[0], pictures)
@@ -312,6 +339,7 @@ def play() -> Iterator[float]:
     yield SETTLE
     pictures.append(picture("landmarks.png"))
     yield from animator(window, areas(layout, "VIEW_3D")[0], pictures)
+    yield from rig_beside(window, areas(layout, "VIEW_3D")[0], pictures)
 
     window.workspace = workspace
     yield SETTLE

@@ -327,6 +327,12 @@ def test_ten_mixed_steps_undone_and_redone(parlando: SimpleNamespace, speech: An
         bpy.ops.parlando.render_edits()
         idle()
 
+    def look() -> None:
+        scene = bpy.context.scene
+        scene.frame_set(first + 15)
+        parlando.landmarks.in_use(scene).gaze.location.x += 0.1
+        assert bpy.ops.parlando.key_moved() == {"FINISHED"}
+
     steps: list[tuple[Callable[[], Any], bool]] = [  # what to do, and whether it pushes its own undo
         (lambda: generate(0), True),
         (bpy.ops.parlando.add_landmarks, False),
@@ -339,6 +345,8 @@ def test_ten_mixed_steps_undone_and_redone(parlando: SimpleNamespace, speech: An
         (lambda: bpy.ops.parlando.use_take(take="Kennedy_001"), False),
         (bpy.ops.parlando.compare_take, False),
         (bpy.ops.parlando.unpin_frames, False),
+        (look, False),
+        (lambda: bpy.ops.parlando.smooth_motion(region="MOUTH"), False),
     ]
     states = [state()]
     for act, pushes in steps:
