@@ -3,13 +3,14 @@
 # make zip     builds and validates the extension: dist/parlando-*.zip
 # make gui     the same in a Blender with a window, with pictures: docs/pictures (BLENDER= names the command)
 # make bench   time per frame and memory, and how fast a long take is in Blender
+# make evaluate  how good the motion is, with controls: docs/evaluation.md (needs ../shared/data)
 PYTHON ?= $(firstword $(foreach p,python3.11 /usr/bin/python3.11 $(wildcard $(HOME)/.pyenv/versions/3.11*/bin/python3.11),\
 	$(shell $(p) -c 'import sys; sys.version_info[:2] == (3, 11) and print("$(p)")' 2>/dev/null)))
 BLENDER ?= blender
 VENV := .venv/bin
 
 .NOTPARALLEL:
-.PHONY: demo test lint zip gui bench setup setup-tests clean
+.PHONY: demo test lint zip gui bench evaluate setup setup-tests clean
 demo: setup
 	$(VENV)/python tools/demo.py
 
@@ -36,6 +37,10 @@ gui: setup zip
 bench: setup
 	$(VENV)/python -m benchmarks.dub
 	$(VENV)/python -m benchmarks.landmarks
+
+# Needs the data in ../shared; takes about ten minutes.
+evaluate: setup
+	$(VENV)/python -m engine.evaluation.report --data ../shared/data
 
 setup: python
 	@$(PYTHON) tools/setup.py

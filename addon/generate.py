@@ -13,7 +13,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import audio, compat, jobs, landmarks, pin_frames, portrait, preferences, pump, strips, takes, touch
+from . import audio, compat, jobs, landmarks, pin_frames, portrait, preferences, pump, strips, styles, takes, touch
 from .jobs import Job, NotPlaced
 from .problem import Problem
 from .strips import SoundRef
@@ -314,9 +314,9 @@ def _show_in_strips(scene: bpy.types.Scene, take: Any, stands_for: str = "") -> 
 
 def style_file(setting: str) -> Path | None:
     """The style file of a setting, None for ''. Raises Problem when it is missing."""
-    if not setting:
+    path = styles.path_of(setting)
+    if path is None:
         return None
-    path = Path(bpy.path.abspath(setting))
     if not path.is_file():
         raise Problem(f"The style file {path} does not exist: choose another or none.")
     return path

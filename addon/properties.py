@@ -59,7 +59,8 @@ class ParlandoScene(bpy.types.PropertyGroup):
     )
     style_file: bpy.props.StringProperty(
         name="Style",
-        description="A style file: the manner of speaking is bent towards it. Without one it is Parlando's own",
+        description="A style file, or the name of a style that comes with Parlando: the manner of speaking is bent "
+        "towards it. Without one it is Parlando's own",
         subtype="FILE_PATH",
     )
     strength: bpy.props.FloatProperty(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bpy.types import Context
 
 SUFFIX = ".safetensors"
+SHIPPED = preferences.ROOT / "engine" / "styles"
 TEMPLATES = ("None", "M", "R", "O")  # the mouths the four pictures are nearest to
 LONGEST_HEADER = 1_000_000  # bytes
 OWN, OTHER, FIRST = 0, 1, 2  # numbers in the choice: no style, a file elsewhere, the first of the library
@@ -32,11 +33,12 @@ OWN, OTHER, FIRST = 0, 1, 2  # numbers in the choice: no style, a file elsewhere
 
 @dataclass(frozen=True)
 class Entry:
-    """A style file. damaged: what is wrong with it, empty when it can be used."""
+    """A style file. damaged: what is wrong with it, empty when it can be used. about: what it says of itself."""
 
     path: Path
     name: str
     damaged: str = ""
+    about: str = ""
 
     def pictures(self) -> dict[str, Path]:
         """The pictures of its reference frames that are there, by template."""
@@ -59,7 +61,8 @@ def entry(path: Path) -> Entry:
     if path not in _known or _known[path][0] != stamp:
         try:
             metadata = _read(path)[0]["__metadata__"]
-            made = Entry(path, str(metadata.get("name") or path.stem))
+            about = str(metadata.get("about") or "")
+            made = Entry(path, str(metadata.get("name") or path.stem), about=about)
         except (OSError, ValueError, KeyError, TypeError):
             made = Entry(path, path.stem, "it is no style file, or damaged")
         _known[path] = stamp, made
@@ -75,14 +78,30 @@ def library() -> list[Entry]:
     return sorted(found, key=lambda one: (one.name.casefold(), one.path.name))
 
 
+def shipped() -> list[Entry]:
+    """The styles that come with Parlando, by name."""
+    return [entry(path) for path in sorted(SHIPPED.glob(f"*{SUFFIX}"))]
+
+
+def path_of(setting: str) -> Path | None:
+    """The file a setting means: a path, or the bare name of a style that comes with Parlando; None for ''."""
+    if not setting:
+        return None
+    own = SHIPPED / f"{setting}{SUFFIX}"
+    return own if Path(setting).name == setting and own.is_file() else Path(bpy.path.abspath(setting))
+
+
 def chosen(scene: bpy.types.Scene) -> Entry | None:
     """The scene's style, from the library or not; None for Parlando's own manner."""
-    setting = scene.parlando.style_file
-    return entry(Path(bpy.path.abspath(setting))) if setting else None
+    path = path_of(scene.parlando.style_file)
+    return entry(path) if path is not None else None
 
 
 def choose(scene: bpy.types.Scene, path: Path) -> None:
     """Takes a style for the scene."""
+    if path.parent == SHIPPED:  # by its name: it lies elsewhere on another machine
+        scene.parlando.style_file = path.stem
+        return
     beside = preferences.get().styles_folder.startswith("//")
     scene.parlando.style_file = strips.as_stored(path) if beside else str(path)
 
@@ -97,6 +116,8 @@ def why_not_in_library(scene: bpy.types.Scene) -> str:
     style = chosen(scene)
     if style is None:
         return "Choose a style first"
+    if style.path.parent == SHIPPED:
+        return f"“{style.name}” comes with Parlando: export it to have one of your own"
     return "" if in_library(style.path) else "The chosen style is not in the library: import it first"
 
 
@@ -184,7 +205,7 @@ def remove(path: Path) -> str:
         with contextlib.suppress(OSError):
             picture.unlink()
     for scene in bpy.data.scenes:
-        if scene.parlando.style_file and Path(bpy.path.abspath(scene.parlando.style_file)) == path:
+        if path_of(scene.parlando.style_file) == path:
             scene.parlando.style_file = ""
     return f"The style “{style.name}” was removed."
 
@@ -265,18 +286,25 @@ def _copy(style: Entry, target: Path) -> None:
 
 
 def _offered(self: "ParlandoStyles | None", context: "Context | None") -> list[tuple[str, str, str, str, int]]:
-    """The choice: no style, a file elsewhere if there is one, the library."""
+    """The choice: no style, a file elsewhere if there is one, the library, and what comes with Parlando."""
     items: list[tuple[str, str, str, str, int]] = []
     items.append(("OWN", "Parlando's Own", "No style: Parlando's own manner of speaking", "BLANK1", OWN))
     scene: Any = self.id_data if self is not None else None
     style = chosen(scene) if scene is not None else None
-    if style is not None and not in_library(style.path):
+    if style is not None and not in_library(style.path) and style.path.parent != SHIPPED:
         word = f"{style.name} ({'missing or damaged' if style.damaged else 'not in the library'})"
         items.append(("OTHER", word, str(style.path), "ERROR" if style.damaged else "FILE", OTHER))
-    for number, one in enumerate(library()):
+    for number, one in enumerate(_choices()):
         word = f"{one.name} (damaged)" if one.damaged else one.name
-        items.append((one.path.name, word, str(one.path), "ERROR" if one.damaged else "USER", FIRST + number))
+        ours = one.path.parent == SHIPPED
+        told, icon = one.about or str(one.path), "ERROR" if one.damaged else "FUND" if ours else "USER"
+        items.append((one.path.stem if ours else one.path.name, word, told, icon, FIRST + number))
     return [(*(_kept.setdefault(word, word) for word in item[:4]), item[4]) for item in items]  # type: ignore[misc]
+
+
+def _choices() -> list[Entry]:
+    """What can be chosen by name."""
+    return [*library(), *shipped()]
 
 
 def _get(self: "ParlandoStyles") -> int:
@@ -284,13 +312,13 @@ def _get(self: "ParlandoStyles") -> int:
     style = chosen(scene)
     if style is None:
         return OWN
-    paths = [one.path for one in library()]
+    paths = [one.path for one in _choices()]
     return FIRST + paths.index(style.path) if style.path in paths else OTHER
 
 
 def _set(self: "ParlandoStyles", number: int) -> None:
     scene: Any = self.id_data
-    there = library()
+    there = _choices()
     if number == OWN:
         scene.parlando.style_file = ""
     elif FIRST <= number < FIRST + len(there):

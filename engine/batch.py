@@ -17,6 +17,7 @@ from typing import Any
 
 from engine.errors import Cancelled, InputError, ParlandoError
 from engine.progress import Progress
+from engine.style.file import named
 
 PATHS = ("audio", "image", "style", "out")
 NOT_HERE = ("json", "device", "help")  # options of the whole batch
@@ -95,7 +96,8 @@ def _line(number: int, row: dict[str, Any], folder: Path, out: Path | None, flag
             if word.lower() in _YES:
                 argv.append(f"--{name}")
         elif word:
-            argv.append(f"--{name}={folder / word if name in PATHS else word}")
+            shipped = name == "style" and named(word) != Path(word) and not (folder / word).exists()
+            argv.append(f"--{name}={folder / word if name in PATHS and not shipped else word}")
     return Line(number, tuple(argv))
 
 

@@ -45,7 +45,7 @@ def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
 
     def pictured(made: argparse.ArgumentParser) -> None:
         made.add_argument("--image", type=Path, required=True, help="the portrait")
-        made.add_argument("--style", type=Path, help="a style file")
+        made.add_argument("--style", type=Path, help="a style file, or neutral, lively, restrained, ballad, opera, rap")
         made.add_argument("--face", type=int, default=0, help="which face of the picture, 0 is the largest")
         made.add_argument(
             "--out", type=Path, required=True, help="the take's folder; an interrupted take there resumes"

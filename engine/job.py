@@ -179,13 +179,14 @@ class Engine:
         if request.side and request.side < max(picture.size):
             factor = request.side / max(picture.size)
             picture, face = _smaller(picture, factor), find.face_of(face.mesh * np.float32(factor), 1.0)
-        style = style_file.load(request.style) if request.style else None
+        style_path = style_file.named(request.style)
+        style = style_file.load(style_path) if style_path else None
         identity = {
             "verb": "dub",
             "engine": __version__,
             "audio": sha256(request.audio),
             "image": picture.sha256,
-            "style": sha256(request.style) if request.style else None,
+            "style": sha256(style_path) if style_path else None,
             "strength": request.strength if request.style else None,
             "fps": str(request.fps),
             "frames": total,
@@ -253,7 +254,8 @@ class Engine:
         old = Landmarks.load(request.take / "landmarks.npz")
         if old.source_mesh is None:
             raise InputError(f"{request.take} does not know its portrait's face: generate the take again.")
-        style = style_file.load(request.style) if request.style else None
+        style_path = style_file.named(request.style)
+        style = style_file.load(style_path) if style_path else None
         again = DubRequest(
             request.take / "audio.wav",
             Path(was["image"]),
@@ -277,8 +279,9 @@ class Engine:
         format = Format.named(request.format, request.linear)
         asked = Landmarks.load(request.landmarks)
         picture = image.load(request.image)
-        if request.style is not None:
-            style_file.load(request.style)  # the landmarks have it already: only told when it cannot be used
+        style_path = style_file.named(request.style)
+        if style_path is not None:
+            style_file.load(style_path)  # the landmarks have it already: only told when it cannot be used
         if asked.size != picture.size:
             raise InputError(
                 f"{request.landmarks} was made for a picture of {asked.size[0]} × {asked.size[1]} pixels, "
@@ -303,7 +306,7 @@ class Engine:
             **({"gaze": hashlib.sha256(asked.looks.tobytes()).hexdigest()} if asked.looks.any() else {}),
             "fps": str(asked.fps),
             "image": picture.sha256,
-            "style": sha256(request.style) if request.style else None,
+            "style": sha256(style_path) if style_path else None,
             **_output(request),
         }
         with _taking(Take.open(request.out, _plain(request), identity, format)) as take:

@@ -1,7 +1,6 @@
 """The animator's tools on landmarks: handles, and what touches up their motion."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bpy
@@ -344,7 +343,8 @@ class PARLANDO_OT_blend_style(_OverFrames, bpy.types.Operator):
         """Queues the job."""
         scene = compat.sequencer_scene(context)
         style = self.style if self.properties.is_property_set("style") else scene.parlando.style_file
-        told = f"“{styles.entry(Path(bpy.path.abspath(style))).name}”" if style else "Parlando's own manner"
+        path = styles.path_of(style)
+        told = f"“{styles.entry(path).name}”" if path is not None else "Parlando's own manner"
 
         def ask(rig: landmarks.Rig, data: landmarks.Data, span: touch.Span, region: list[int]) -> int:
             restyle.blend(scene, rig, style, span, region, self.amount, told)

@@ -40,8 +40,10 @@ class PARLANDO_PT_styles(bpy.types.Panel):
         if style.damaged:
             parts.text(layout, context, f"“{style.name}” cannot be used: {style.damaged}.", "ERROR")
             return
+        if style.about:
+            parts.text(layout, context, style.about)
         pictures = style.pictures()
-        if not pictures:
+        if not pictures and not style.about:
             parts.text(layout, context, "There are no pictures of its reference frames beside the file.")
             return
         row = layout.row(align=True)

@@ -18,6 +18,7 @@ FORMAT = "parlando-style-2"
 READ = ("parlando-style-1", FORMAT)
 SHAPES: dict[str, tuple[int, ...] | None] = {"rest": (68, 3), "gains": None, "head": (1,)}
 CLOSED = 0.02  # canonical units of lip opening up to which no style opens or closes a mouth
+FREE, WIDEST = 0.22, 0.36  # canonical units of lip opening: as wide as speech goes, and as mouths go
 LEAST = 0.2  # of any amplitude, at whatever strength
 
 
@@ -34,7 +35,7 @@ class Style:
     portrait's own expression gives way to `rest`, 0 to 1. slope, shift: (K,) what is added to each code but the opening
     per unit of opening and while talking: the balance of lips and jaw; empty for none. references: (n, 68, 3) pixels of
     the frames nearest the templates None, M, R, O, `frames` (n,) their numbers, `distances` (n,) how near; or empty.
-    adapter: what style transfer learned, or None.
+    adapter: what style transfer learned, or None. about: a line that says what it is like and made from; or empty.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Style:
     frames: np.ndarray = field(default_factory=_none)
     distances: np.ndarray = field(default_factory=_none)
     adapter: Adapter | None = None
+    about: str = ""
 
     def bend_codes(self, codes: np.ndarray, talking: np.ndarray, strength: float) -> np.ndarray:
         """Codes (n, K) in this style; `talking` (n,) 0 in pauses to 1. `strength` γ: 0 none of it, 1 as measured, up to
@@ -65,7 +67,7 @@ class Style:
             out += (strength * np.maximum(codes[:, :1], 0) * self.slope).astype(np.float32)
         opening = codes[:, 0]
         beyond = np.maximum(LEAST, 1 + strength * (self.gains[0] - 1)) * (opening - CLOSED) + CLOSED
-        out[:, 0] = np.where(opening > CLOSED, beyond, opening)
+        out[:, 0] = np.where(opening > CLOSED, within(beyond), opening)
         return out
 
     def resting(self, strength: float) -> np.ndarray:
@@ -79,6 +81,12 @@ class Style:
     def brow_scale(self, strength: float) -> float:
         """By how much the motion of brows is multiplied."""
         return max(0.0, 1 + strength * (self.brows - 1))
+
+
+def within(opening: np.ndarray) -> np.ndarray:
+    """Lip openings, those beyond FREE bent so that they stay below WIDEST, however strong a style is."""
+    room = WIDEST - FREE
+    return np.where(opening > FREE, WIDEST - room * np.exp(-(np.maximum(opening, FREE) - FREE) / room), opening)
 
 
 def save(style: Style, path: str | Path) -> None:
@@ -99,14 +107,27 @@ def save(style: Style, path: str | Path) -> None:
         tensors["frames"] = style.frames.astype(np.int32)
     if style.adapter is not None:
         tensors |= style.adapter.tensors()
+    metadata = {"format": FORMAT, "name": style.name} | ({"about": style.about} if style.about else {})
     try:
-        part.write_bytes(safetensors.numpy.save(tensors, {"format": FORMAT, "name": style.name}))
+        part.write_bytes(safetensors.numpy.save(tensors, metadata))
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OutputError(
             f"The style cannot be written to {path} ({error.strerror}); choose another folder."
         ) from error
+
+
+SHIPPED = Path(__file__).resolve().parent.parent / "styles"
+
+
+def named(style: str | Path | None) -> Path | None:
+    """The file of a style: of one that comes with Parlando its name is enough, if no file here is called so."""
+    if style is None:
+        return None
+    path = Path(style)
+    own = SHIPPED / f"{str(style).lower()}.safetensors"
+    return own if not path.exists() and path.parent == Path() and own.is_file() else path
 
 
 def load(path: str | Path) -> Style:
@@ -149,6 +170,7 @@ def load(path: str | Path) -> Style:
         arrays["frames"],
         arrays["distances"],
         adapter,
+        metadata.get("about", ""),
     )
 
 

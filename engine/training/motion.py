@@ -4,9 +4,10 @@
 
 DIR is the folder with `grid_s1/` (speaker 1 of GRID) and `addresses/` (free speech); FILE is what
 `engine.training.landmarks` wrote for `addresses/` and is made when not given. Never read for training: the last 100
-GRID clips by name, `grid_others/`, `mead_style/`. Writes motion_base.safetensors and motion_bank.safetensors and prints
-the figures the model card quotes: free speech of each speaker from a network that never met that speaker. Takes a few
-minutes on one core. GRID's unseen clips and speakers are measured by `engine.evaluation.motion`.
+GRID clips by name, `grid_others/`, `mead_style/`. Free speech is also heard in other voices, rooms and noises
+(`augment.py`) and as song (`sing.py`, which needs pyworld). Writes motion_base.safetensors, motion_bank.safetensors
+and prints the figures the model card quotes: free speech of each speaker from a network that never met that speaker.
+Takes a few minutes on one core. GRID's unseen clips and speakers are measured by `engine.evaluation.motion`.
 """
 
 import argparse
@@ -43,12 +44,19 @@ from engine.motion.net import (
     mouth_width,
     rest_of,
 )
+from engine.training.augment import varied
 from engine.training.bank import build_bank
+from engine.training.sing import songs
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 HELD_OUT = 100  # GRID clips, the last by name
 FREE_WEIGHT = 5.0  # of a step of free speech …
 GRID_WEIGHT = 0.4  # … and of a step of GRID's fifty words
+SONG_WEIGHT = 0.3  # of a step of what is sung
+SONGS = ("ballad", "opera", "rap", "ballad", "opera")  # made of each free recording
+TUNES = ("sine", "saw", "square", "pluck", "chord")  # what is played and not sung
+TUNE_SECONDS = 8.0
+COPY = 0.75  # of a free recording's weight that each of its other voices has; all together weigh FREE_WEIGHT
 CLOSED = 0.02  # canonical units between the inner lips: closed, as the tracker sees it
 CROP = 108  # steps of a training example: 2 s and the context
 BATCH = 16
@@ -70,6 +78,7 @@ class Clip:
     rest: np.ndarray | None = None  # (68, 3) canonical, lips closed
     weight: float = 1.0  # of each of its steps
     free: bool = False  # free speech, whose figures count
+    kind: str = "film"  # as it was recorded; "voice": in another voice; else the manner it is sung in
 
     @property
     def steps(self) -> int:
@@ -138,6 +147,30 @@ def read_addresses(data: Path, landmarks: Path | None, encoder: SpeechEncoder) -
     return clips
 
 
+def other_voices(
+    clips: list[Clip], data: Path, copies: int, encoder: SpeechEncoder, rng: np.random.Generator
+) -> list[Clip]:
+    """The free speech and its copies in other voices, which together weigh what the speech alone weighed."""
+    share = 1 + COPY * copies
+    made = [replace(clip, weight=clip.weight / share) for clip in clips]
+    for clip in tqdm(clips, unit="clip", desc="other voices"):
+        made += [
+            replace(copy, weight=COPY * clip.weight / share, kind="voice")
+            for copy in varied(clip, data / "addresses" / f"{clip.name}.mp4", copies, encoder, rng)
+        ]
+    return made
+
+
+def sung_clips(clips: list[Clip], data: Path, encoder: SpeechEncoder, rng: np.random.Generator) -> list[Clip]:
+    """The free speech as song. It says when a mouth moves in song, not how far: it sets no scale."""
+    made = []
+    for clip in tqdm(clips, unit="clip", desc="songs"):
+        film = data / "addresses" / f"{clip.name}.mp4"
+        for manner, song in zip(SONGS, songs(clip, film, list(SONGS), encoder, rng), strict=True):
+            made.append(replace(song, weight=SONG_WEIGHT, free=False, kind=manner))
+    return made
+
+
 def addresses_landmarks(data: Path, landmarks: Path | None) -> dict[str, tuple[np.ndarray, float]]:
     """Name → landmarks (T, 68, 3), fps."""
     if landmarks is None:
@@ -159,17 +192,36 @@ def quiet_clips(encoder: SpeechEncoder, folder: Path, rng: np.random.Generator) 
     spectrum = np.fft.rfft(rng.standard_normal(count))
     noises["pink"] = np.fft.irfft(spectrum / np.sqrt(np.arange(len(spectrum)) + 1), count)
     noises["brown"] = np.fft.irfft(spectrum / (np.arange(len(spectrum)) + 1), count)
+    heard = [(name, noise, level) for name, noise in noises.items() for level in (-25, -40, -55)]
+    heard += [(name, tune(name, rng), level) for name in TUNES for level in (-12, -26)]
     clips = []
-    for name, noise in noises.items():
-        for level in (-25, -40, -55):
-            path = folder / f"{name}{level}.wav"
-            scaled = noise / max(float(noise.std()), 1e-9) * 10 ** (level / 20) * (name != "digital")
-            soundfile.write(path, np.clip(scaled, -1, 1), 16_000)
-            features = np.concatenate(list(speech_features(open_audio(path), encoder)))
-            nothing = np.zeros((len(features), 68, 3), np.float32)
-            clips.append(Clip(path.stem, "quiet", features, nothing, np.zeros(len(features), np.float32)))
-            path.unlink()
+    for name, noise, level in heard:
+        path = folder / f"{name}{level}.wav"
+        scaled = noise / max(float(noise.std()), 1e-9) * 10 ** (level / 20) * (name != "digital")
+        soundfile.write(path, np.clip(scaled, -1, 1), 16_000)
+        features = np.concatenate(list(speech_features(open_audio(path), encoder)))
+        nothing = np.zeros((len(features), 68, 3), np.float32)
+        clips.append(Clip(path.stem, "quiet", features, nothing, np.zeros(len(features), np.float32)))
+        path.unlink()
     return clips
+
+
+def tune(kind: str, rng: np.random.Generator, rate: int = 16_000) -> np.ndarray:
+    """(n,) a melody on what is no voice, TUNE_SECONDS long: notes of 0.15 to 1.5 s, some with vibrato."""
+    made: list[np.ndarray] = []
+    while sum(map(len, made)) < TUNE_SECONDS * rate:
+        at = np.arange(int(rng.uniform(0.15, 1.5) * rate)) / rate
+        hertz = 110 * 2 ** (rng.integers(0, 30) / 12) * 2 ** (rng.uniform(0, 0.04) * np.sin(2 * np.pi * 5.5 * at))
+        phase = 2 * np.pi * np.cumsum(hertz) / rate
+        note = {
+            "sine": lambda p, t: np.sin(p),
+            "saw": lambda p, t: sum(np.sin(k * p) / k for k in range(1, 20)),
+            "square": lambda p, t: sum(np.sin(k * p) / k for k in range(1, 20, 2)),
+            "pluck": lambda p, t: sum(np.sin(k * p) / k * np.exp(-1.5 * k * t) for k in range(1, 15)),
+            "chord": lambda p, t: sum(np.sin(m * p) * np.exp(-t) for m in (1, 1.26, 1.5, 2)),
+        }[kind](phase, at)
+        made.append(note * np.clip(np.minimum(at / 0.02, (at[-1] - at) / 0.05), 0, 1))
+    return np.concatenate(made)[: round(TUNE_SECONDS * rate)]
 
 
 def fit_basis(clips: list[Clip], codes: int) -> np.ndarray:
@@ -243,7 +295,7 @@ def train(
     """A network that knows these clips, in `steps` steps of 32 crops of about 2 s."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    net = MotionNet(MotionSizes(codes=len(basis)))
+    net = MotionNet(MotionSizes(features=clips[0].features.shape[1], codes=len(basis)))
     heard = np.concatenate([clip.features for clip in clips if clip.free])
     moved = np.concatenate([code for clip, code in zip(clips, codes, strict=True) if clip.free])
     net.mean.copy_(torch.from_numpy(heard.mean(0))[:, None])
@@ -294,12 +346,12 @@ def predict(net: MotionNet, clip: Clip) -> np.ndarray:
 def cross_predictions(
     clips: list[Clip], codes: list[np.ndarray], basis: np.ndarray, steps: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Answers for every free-speech clip by name, from a network that never met its speaker."""
+    """Answers for every film of free speech, and what was sung of it, from a network that never met its speaker."""
     told: dict[str, np.ndarray] = {}
     for speaker in sorted({clip.speaker for clip in clips if clip.free}):
         known = [i for i, clip in enumerate(clips) if clip.speaker != speaker]
         net = train([clips[i] for i in known], [codes[i] for i in known], basis, steps, seed, f"without {speaker}")
-        told |= {clip.name: predict(net, clip) for clip in clips if clip.speaker == speaker}
+        told |= {clip.name: predict(net, clip) for clip in clips if clip.speaker == speaker and clip.kind != "voice"}
     return told
 
 
@@ -308,8 +360,12 @@ def unseen_figures(net: MotionNet, clips: list[Clip], told: dict[str, np.ndarray
     of the controls, over all speakers. The tables of `net`, fitted to all of these answers, give the spread."""
     made: dict[str, list[Pair]] = {}
     alone: list[Pair] = []
+    sung: dict[str, list[Pair]] = {}
     for clip in clips:
-        if clip.name in told:
+        if clip.kind in SONGS and clip.name in told:
+            offsets = decode(settle(net, told[clip.name])[0], net.basis.numpy())
+            sung.setdefault(clip.kind, []).append(Pair(offsets, clip.offsets, clip.speech > 0))
+        elif clip.name in told:
             answered = smooth(told[clip.name], SMOOTHING)[:, :-2]
             alone.append(Pair(decode(answered, net.basis.numpy()), clip.offsets, clip.speech > 0))
             offsets = decode(settle(net, told[clip.name])[0], net.basis.numpy())
@@ -317,6 +373,7 @@ def unseen_figures(net: MotionNet, clips: list[Clip], told: dict[str, np.ndarray
     figures = {f"free speech, {speaker} unseen": measure(pairs) for speaker, pairs in made.items()}
     every = [pair for pairs in made.values() for pair in pairs]
     figures["free speech, network's bare answer"] = measure(alone)
+    figures |= {f"{manner} made of it": measure(pairs) for manner, pairs in sung.items()}
     return figures | {f"free speech, {name}": measure(pairs) for name, pairs in with_controls(every).items()}
 
 
@@ -326,9 +383,10 @@ def calibrate(net: MotionNet, clips: list[Clip], codes: list[np.ndarray], told: 
     Opening and width get the truth's whole distribution. A component the network hardly hears gets less than its
     natural spread: at r = 0.5 all of it, below in proportion, for what does not follow speech would only fidget.
     """
-    truth = np.concatenate([code for clip, code in zip(clips, codes, strict=True) if clip.name in told])
-    spoken = np.concatenate([clip.speech for clip in clips if clip.name in told]) > 0
-    answer = np.concatenate([smooth(told[clip.name], SMOOTHING) for clip in clips if clip.name in told])
+    films = [(clip, code) for clip, code in zip(clips, codes, strict=True) if clip.free and clip.kind == "film"]
+    truth = np.concatenate([code for _, code in films])
+    spoken = np.concatenate([clip.speech for clip, _ in films]) > 0
+    answer = np.concatenate([smooth(told[clip.name], SMOOTHING) for clip, _ in films])
     truth, answer = truth[spoken], answer[spoken]
     at = np.linspace(0.5, 99.5, net.sizes.knots)
     for k in range(net.sizes.codes):
@@ -350,6 +408,8 @@ def main(report: Callable[[str], None] = print) -> None:
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights go")
     parser.add_argument("--steps", type=int, default=500, help="training steps of each network")
     parser.add_argument("--codes", type=int, default=8, help="K, numbers that describe the lower face")
+    parser.add_argument("--voices", type=int, default=8, help="copies of free speech in other voices, rooms and noises")
+    parser.add_argument("--no-songs", action="store_true", help="leave song out, which needs pyworld")
     parser.add_argument("--grid-clips", type=int, help="use only so many GRID clips")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -362,14 +422,20 @@ def main(report: Callable[[str], None] = print) -> None:
     encoder = SpeechEncoder.load(torch.device("cpu"))
     clips = read_addresses(chosen.data, chosen.landmarks, encoder)
     basis = fit_basis(clips, chosen.codes)
+    films = clips
+    if chosen.voices:
+        clips = other_voices(films, chosen.data, chosen.voices, encoder, np.random.default_rng(chosen.seed))
     clips += quiet_clips(encoder, chosen.out, np.random.default_rng(chosen.seed))
     clips += read_grid(chosen.data, encoder, chosen.grid_clips)
     codes = [encode(clip.offsets, basis) for clip in clips]
     gains = speaker_gains(clips, codes)
+    if not chosen.no_songs:
+        song = sung_clips(films, chosen.data, encoder, np.random.default_rng(chosen.seed))
+        clips, codes = clips + song, codes + [encode(clip.offsets, basis) for clip in song]
     codes = [code * gains[clip.speaker] for clip, code in zip(clips, codes, strict=True)]
     net = train(clips, codes, basis, chosen.steps, chosen.seed, "shipped")
     if chosen.quick:
-        told = {clip.name: predict(net, clip) for clip in clips if clip.free}
+        told = {clip.name: predict(net, clip) for clip in clips if clip.free and clip.kind == "film"}
     else:
         told = cross_predictions(clips, codes, basis, chosen.steps, chosen.seed)
     calibrate(net, clips, codes, told)
@@ -377,7 +443,7 @@ def main(report: Callable[[str], None] = print) -> None:
         report(table(unseen_figures(net, clips, told)))
     net.average.copy_(torch.from_numpy(average_rest(clips)))
     net.save(chosen.out / "motion_base.safetensors", f"engine.training.motion, Parlando {__version__}")
-    speech = {clip.name: predict(net, clip)[:, -1] for clip in clips if clip.free}
+    speech = {clip.name: predict(net, clip)[:, -1] for clip in clips if clip.free and clip.kind == "film"}
     counts = build_bank(
         chosen.data / "addresses",
         addresses_landmarks(chosen.data, chosen.landmarks),

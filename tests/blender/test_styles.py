@@ -97,9 +97,41 @@ def header(path: Path) -> dict[str, Any]:
     return dict(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]))
 
 
+OURS = ["Ballad", "Lively", "Neutral", "Opera", "Rap", "Restrained"]
+
+
 def choices(scene: Any) -> list[str]:
+    """What is offered beside the styles that come with Parlando, which are the last."""
     module = importlib.import_module("bl_ext.dev.parlando.addon.styles")
-    return [item[1] for item in module._offered(scene.parlando_styles, bpy.context)]
+    names = [item[1] for item in module._offered(scene.parlando_styles, bpy.context)]
+    assert names[-len(OURS) :] == OURS
+    return names[: -len(OURS)]
+
+
+def test_styles_that_come_with_parlando(
+    parlando: SimpleNamespace, scene: Any, styles: Any, engine: str, astronaut: Path, idle: Wait, tmp_path: Path
+) -> None:
+    scene.parlando_styles.style = "opera"
+    assert scene.parlando.style_file == "opera" and scene.parlando_styles.style == "opera"  # the same on any machine
+    style = styles.chosen(scene)
+    assert style.name == "Opera" and "open and round" in style.about and not style.damaged
+    assert not bpy.ops.parlando.rename_style.poll() and not bpy.ops.parlando.remove_style.poll()
+    assert "comes with Parlando" in styles.why_not_in_library(scene)
+    assert bpy.ops.parlando.export_style.poll()
+    strip = parlando.compat.strips(scene.sequence_editor).new_sound("Kennedy", str(SOURCE / "jfk.wav"), 1, 1)
+    trim(strip, 0, parlando.strips.frames_of(strip) - 12)
+    scene.sequence_editor.active_strip = strip
+    scene.parlando.portrait_file = str(astronaut)
+    bpy.ops.parlando.generate()
+    idle()
+    assert state().outcome == "DONE", state().message
+    take = scene.parlando.takes[0]
+    request = json.loads((parlando.takes.folder_of(take) / "take.json").read_text())["request"]
+    assert Path(request["style"]).name == "opera.safetensors"
+    (tmp_path / "styles").mkdir(exist_ok=True)
+    shutil.copyfile(styles.SHIPPED / "rap.safetensors", tmp_path / "styles" / "rap.safetensors")
+    scene.parlando_styles.style = "rap.safetensors"  # one of the library's own with the same name is another
+    assert Path(scene.parlando.style_file) == tmp_path / "styles" / "rap.safetensors"
 
 
 def test_greyed_with_a_reason(scene: Any, styles: Any, engine: str, parlando: SimpleNamespace) -> None:

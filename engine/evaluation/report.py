@@ -1,0 +1,142 @@
+"""The table of systems × metrics, with its controls: what `make evaluate` prints and writes to docs/evaluation.md.
+
+    python -m engine.evaluation.report --data DIR [--landmarks FILE] [--out FILE]
+
+Three parts. Speakers never met, by the shipped weights: `grid_others`, and unseen clips of GRID's speaker 1. Free
+speech (`addresses`), each speaker by networks that never met that speaker, made here by the first recipe from each
+audio representation, with the manifold projection and without: which of them is the default is read here. Styles: every
+clip of `mead_style` as reference, by code and by transfer. Takes about ten minutes on one core.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.audio.apc import APC, STEPS_PER_SECOND, apc_features
+from engine.audio.load import Sound, open_audio
+from engine.audio.manifold import Manifold
+from engine.audio.speech import SpeechEncoder
+from engine.evaluation.motion import COLUMNS, HELD_OUT, Pair, measure, read_pairs, with_controls
+from engine.motion.curves import cubic, smooth
+from engine.motion.generate import SMOOTHING, MotionGenerator, decode
+from engine.motion.net import CODES_PER_SECOND, encode
+from engine.training import motion as training
+
+STEPS = 500  # of each network
+
+Figures = dict[str, dict[str, float]]
+
+
+def apc_steps(sound: Sound, network: APC, manifold: Manifold | None, steps: int) -> np.ndarray:
+    """(steps, 512) of APC at the motion network's rate, projected on the manifold where one is given."""
+    heard = np.concatenate(list(apc_features(sound, network)))
+    if manifold is not None:
+        heard = manifold.project(torch.from_numpy(heard)).numpy()
+    at = np.arange(steps) / CODES_PER_SECOND * STEPS_PER_SECOND
+    return cubic(heard, np.minimum(at, len(heard) - 1)).astype(np.float32)
+
+
+def left_out(clips: list[training.Clip], basis: np.ndarray) -> list[Pair]:
+    """The bare answers for free speech, each speaker by a network that never met them."""
+    codes = [encode(clip.offsets, basis) for clip in clips]
+    gains = training.speaker_gains(clips, codes)
+    codes = [code * gains[clip.speaker] for clip, code in zip(clips, codes, strict=True)]
+    told = training.cross_predictions(clips, codes, basis, STEPS, 0)
+    return [
+        Pair(decode(smooth(told[clip.name], SMOOTHING)[:, :-2], basis), clip.offsets, clip.speech > 0)
+        for clip in clips
+        if clip.free
+    ]
+
+
+def free_speech(data: Path, landmarks: Path | None) -> Iterator[tuple[str, dict[str, float]]]:
+    """A row for each audio representation, and controls of the default one."""
+    encoder = SpeechEncoder.load(torch.device("cpu"))
+    films = training.read_addresses(data, landmarks, encoder)
+    basis = training.fit_basis(films, 8)
+    clips = films + training.read_grid(data, encoder)
+    made = left_out(clips, basis)
+    for name, pairs in with_controls(made).items():
+        yield ("speech features (default)" if name == "result" else f"… {name}"), measure(pairs)
+    network, manifold = APC.load(), Manifold.load()
+    for label, projection in (("APC", None), ("APC, manifold projection", manifold)):
+        heard = [
+            replace(clip, features=apc_steps(open_audio(_film(data, clip)), network, projection, clip.steps))
+            for clip in clips
+        ]
+        yield label, measure(left_out(heard, basis))
+
+
+def _film(data: Path, clip: training.Clip) -> Path:
+    return data / ("addresses" if clip.free else clip.speaker) / f"{clip.name}.mp4"
+
+
+def shipped(data: Path) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """Set, system and figures of the shipped weights on GRID."""
+    generator = MotionGenerator.load(torch.device("cpu"))
+    for folder in ("grid_others", "grid_s1"):
+        with np.load(data / folder / "landmarks.npz") as stored:
+            names = sorted(stored.files)[-HELD_OUT:]
+        for name, pairs in with_controls(read_pairs(data / folder, names, generator)).items():
+            yield folder, name, measure(pairs)
+
+
+def markdown(rows: dict[str, dict[str, float]]) -> str:
+    """A table, a row each."""
+    head = f"| | {' | '.join(COLUMNS[:-1])} |\n| --- |{' --- |' * (len(COLUMNS) - 1)}\n"
+    return head + "".join(
+        f"| {name} | {' | '.join(f'{row[column]:.3g}' for column in COLUMNS[:-1])} |\n" for name, row in rows.items()
+    )
+
+
+def main(report: Callable[[str], None] = print) -> None:
+    parser = argparse.ArgumentParser(prog="python -m engine.evaluation.report", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the folder shared/data")
+    parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses")
+    parser.add_argument("--out", type=Path, default=Path("docs/evaluation.md"))
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    sets: dict[str, Figures] = {}
+    for folder, name, row in shipped(chosen.data):
+        sets.setdefault(folder, {})[f"**{name}**" if name == "result" else name] = row
+    free = dict(free_speech(chosen.data, chosen.landmarks))
+    check = [sys.executable, "-m", "engine.training.style_check", "--data", str(chosen.data)]
+    styles = subprocess.run(check, capture_output=True, text=True, check=True).stdout.strip()
+    text = TEXT.format(
+        others=markdown(sets["grid_others"]), own=markdown(sets["grid_s1"]), free=markdown(free), styles=styles
+    )
+    chosen.out.write_text(text, encoding="utf-8")
+    report(text)
+
+
+TEXT = """# How good the motion is
+Made by `make evaluate`; nothing here is written by hand. Opening and width of the lips against tracked truth at 50 Hz,
+in canonical space; LMD in hundredths of the distance between the outer eye corners; *amplitude* and *jitter* over the
+truth's; *closed*: of the truth's closures those made within 80 ms, *rightly*: of those made the ones that are true;
+*silence*: motion there over that in speech. Below each result its controls: a mouth that stays shut, one frozen at the
+true mouth's own mean, another clip's motion, and the motion early and late.
+
+## Ten speakers never met (`grid_others`), shipped weights
+{others}
+## Clips never trained on, of a speaker who was (`grid_s1`, the last 100)
+{own}
+## Free speech of strangers (`addresses`), one speaker left out at a time
+The network's bare answer, by which audio representations compare. The shipped network learns from other voices, rooms,
+noise and song as well, and its answers get the spread of real speech: figures in `engine/weights/motion_base.md`.
+
+{free}
+## Styles: each of 16 clips as reference, one recording spoken in each
+```
+{styles}
+```
+"""
+
+
+if __name__ == "__main__":
+    main()
