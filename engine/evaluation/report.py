@@ -22,6 +22,7 @@ from engine.audio.apc import APC, STEPS_PER_SECOND, apc_features
 from engine.audio.load import Sound, open_audio
 from engine.audio.manifold import Manifold
 from engine.audio.speech import SpeechEncoder
+from engine.evaluation import mandarin
 from engine.evaluation.motion import COLUMNS, HELD_OUT, Pair, measure, read_pairs, with_controls
 from engine.motion.curves import cubic, smooth
 from engine.motion.generate import SMOOTHING, MotionGenerator, decode
@@ -87,6 +88,16 @@ def shipped(data: Path) -> Iterator[tuple[str, str, dict[str, float]]]:
             yield folder, name, measure(pairs)
 
 
+def mandarin_rows(data: Path) -> Figures:
+    """Take by take, and the controls of all."""
+    pairs = mandarin.read_pairs(data, MotionGenerator.load(torch.device("cpu")))
+    rows = {f"take {name}": measure([pair]) for name, pair in pairs.items()}
+    return rows | {
+        ("**all**" if name == "result" else name): measure(made)
+        for name, made in with_controls(list(pairs.values())).items()
+    }
+
+
 def markdown(rows: dict[str, dict[str, float]]) -> str:
     """A table, a row each."""
     head = f"| | {' | '.join(COLUMNS[:-1])} |\n| --- |{' --- |' * (len(COLUMNS) - 1)}\n"
@@ -109,7 +120,11 @@ def main(report: Callable[[str], None] = print) -> None:
     check = [sys.executable, "-m", "engine.training.style_check", "--data", str(chosen.data)]
     styles = subprocess.run(check, capture_output=True, text=True, check=True).stdout.strip()
     text = TEXT.format(
-        others=markdown(sets["grid_others"]), own=markdown(sets["grid_s1"]), free=markdown(free), styles=styles
+        others=markdown(sets["grid_others"]),
+        own=markdown(sets["grid_s1"]),
+        mandarin=markdown(mandarin_rows(chosen.data)),
+        free=markdown(free),
+        styles=styles,
     )
     chosen.out.write_text(text, encoding="utf-8")
     report(text)
@@ -131,6 +146,11 @@ The network's bare answer, by which audio representations compare. The shipped n
 noise and song as well, and its answers get the spread of real speech: figures in `engine/weights/motion_base.md`.
 
 {free}
+## Another language: Mandarin (`facegood`), shipped weights
+Eleven minutes the motion was never trained on, against a rig's values mapped to landmarks
+(`engine/evaluation/mandarin.py`): only the correlation of the opening tells something.
+
+{mandarin}
 ## Styles: each of 16 clips as reference, one recording spoken in each
 ```
 {styles}
