@@ -123,6 +123,7 @@ def card(name: str, style: Style) -> str:
         if films
         else "nothing: its numbers are set by hand"
     )
+    rights = "what was measured is free to use as said above" if films else "no data of anybody's went into it"
     mouth = "rounder" if recipe.round > 0 else "wider" if recipe.round < 0 else "as wide"
     raised = max(recipe.raised.values(), default=0.0)
     return f"""# {name}.safetensors
@@ -130,6 +131,7 @@ def card(name: str, style: Style) -> str:
 {recipe.about}
 
 - **Learned from** {source}. No resting expression of anybody is in it.
+- **Rights** GPL-3.0-or-later with Parlando; {rights}.
 - **Made by** `python -m engine.training.styles --data ../shared/data`, recipe `{name}` there, in under a minute.
 - **Numbers** lip opening × {style.gains[OPENING]:.2f}, width × {style.gains[WIDTH]:.2f}, head × {style.head:.2f},
   brows × {style.brows:.2f}; mouth {mouth} by {abs(recipe.round):g} canonical units, brows raised by {raised:g};
