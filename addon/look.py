@@ -20,6 +20,8 @@ FRONT = (0.5**0.5, 0.5**0.5, 0.0, 0.0)  # a quaternion: along +Y
 def at_face(context: bpy.types.Context, rig: Rig) -> None:
     """Turns the 3D View in use, else the largest one. Raises Problem where there is none."""
     window, area = _view(context)
+    if rig.head.name not in context.view_layer.objects:
+        raise Problem(f"“{rig.collection.name}” is not in the scene that is shown: go to its scene or view layer.")
     space: Any = area.spaces.active
     for item in rig.collection.all_objects:
         item.hide_set(False)

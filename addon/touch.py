@@ -272,7 +272,12 @@ def _write(rig: Rig, item: bpy.types.Object, path: str, start: int, change: np.n
 
 
 def unkeyed(scene: bpy.types.Scene, rig: Rig) -> dict[bpy.types.Object, np.ndarray]:
-    """What was moved on this frame and has no key of it: by how much (3,), in units; for the head (6,), with angles."""
+    """What was moved on this frame and has no key of it: by how much (3,), in units; for the head (6,), with angles.
+
+    Only in the scene of the window: what another scene's objects hold may be of another frame.
+    """
+    if scene != bpy.context.scene:
+        return {}
     frame = np.array([scene.frame_current_final])
     found = {}
     for item in rig.keyed:

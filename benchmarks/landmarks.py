@@ -111,6 +111,7 @@ def measure(frames: int) -> dict[str, Any]:
     made["changed_with_handles_s"] = fastest(changed)
     if not 20 <= made["changed_frames"] <= 33:
         raise SystemExit(f"bench: {made['changed_frames']} frames changed, about 27 should")
+    made["panel_ms"] = 1000 * fastest(lambda: touch.unkeyed(scene, rig))  # asked at each redraw of the sidebar
     made["scrub_fps"] = SCRUBBED / fastest(lambda: scrub(scene, frames, drawn=False))
     there = np.array([p.matrix_world.translation for p in rig.points])  # the scene's last frame, evaluated
     if np.abs(landmarks.to_pixels(there, SIZE) - truth[-1]).max() > 0.1:

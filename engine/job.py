@@ -412,6 +412,7 @@ class Engine:
         mattes = MATTES if take.data["request"].get("mattes") else ()
         want_preview = sound is not None and not (take.folder / "preview.mp4").exists()
         rendered = 0
+        looks = made.looks
 
         def make(index: int) -> tuple[bool, np.ndarray | None]:
             """(whether it was rendered now, the frame where the preview wants it) of one frame."""
@@ -423,7 +424,7 @@ class Engine:
                     take.write_mattes(index, renderer.mattes(made.landmarks[index]), hashes[index])
             if not take.has_frame(index, hashes[index]):
                 if older is None or not older.has_frame(index, hashes[index]):
-                    frame = renderer.render(made.landmarks[index], made.looks[index])
+                    frame = renderer.render(made.landmarks[index], looks[index])
                     take.write_frame(index, frame, hashes[index])
                     return True, to_8_bit(frame) if want_preview else None
                 take.adopt_frame(index, older.frame_path(index))

@@ -193,9 +193,11 @@ class Eye:
         share = upper_share(heights, 0.6)
         eye = flaps(self.upper_lid, self.lower_lid, above, under, share)
         rigid = upsample(self._rigid(targets, coefficients, pose) - self.corner, step, width, height)
-        ball = self.ball.read(rigid).astype(np.float32)
+        if self.iris is None or looking < 1.0:
+            ball = self.ball.read(rigid).astype(np.float32)
         if self.iris is not None and looking:
-            ball += (self.iris.read(rigid, gaze) - ball) * np.float32(looking)
+            turned = self.iris.read(rigid, gaze)
+            ball = turned if looking == 1.0 else ball + (turned - ball) * np.float32(looking)
         opened = covered(heights, max(1.0, 0.012 * self.unit))
         eye = mix(eye, ball, opened)
         if parted < 1.0:  # lids that hardly moved are as in the picture

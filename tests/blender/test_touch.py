@@ -592,3 +592,25 @@ def test_a_new_take_leaves_nothing_that_looks_moved(
     other = register(parlando, scene, sound, write_take(tmp_path / "voice_009", face(FRAMES) + 7), FRAMES)
     parlando.landmarks.update(scene, other, int(rig.picture["parlando_start"]))
     assert touch.unkeyed(scene, rig) == {}
+
+
+def test_what_another_scene_holds_is_no_move(parlando: SimpleNamespace, scene: Any, rig: Any, touch: Any) -> None:
+    scene.frame_set(25)
+    rig.points[57].location.z -= 0.08
+    assert touch.unkeyed(scene, rig)
+    other = bpy.data.scenes.new("other")
+    assert touch.unkeyed(other, rig) == {}
+
+
+def test_the_sidebar_of_a_long_take_draws_fast(
+    parlando: SimpleNamespace, scene: Any, sound: Any, tmp_path: Path, touch: Any
+) -> None:
+    """It asks at each redraw whether something was moved: reading every key for that took 320 ms."""
+    long = register(parlando, scene, sound, write_take(tmp_path / "long", face(10_000)), 10_000)
+    rig = parlando.landmarks.add(scene, long, 1)
+    taken = []
+    for _ in range(3):
+        began = time.perf_counter()
+        assert touch.unkeyed(scene, rig) == {}
+        taken.append(time.perf_counter() - began)
+    assert min(taken) < 0.05

@@ -1,0 +1,76 @@
+"""What training hears beside the recordings: other voices and song, in step with what the mouth did."""
+
+import numpy as np
+import pytest
+
+from engine.training import augment, sing
+from engine.training.motion import TUNES, tune
+
+RATE = augment.RATE
+
+
+def voiced(seconds: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Pitch and loudness of WORLD's frames: three vowels of 0.2 s with silence between them."""
+    count = round(seconds / sing.FRAME)
+    at = np.arange(count) * sing.FRAME
+    speaks = (at % 0.33) < 0.2
+    return np.where(speaks, 120.0, 0.0), np.where(speaks, 1.0, 1e-6)
+
+
+def test_another_voice_is_as_long_and_another_sound() -> None:
+    audio = np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE)
+    made = [augment.other_voice(audio, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    assert len(made[0]) == RATE and np.isfinite(made[0]).all() and np.abs(made[0]).max() <= 1
+    assert np.array_equal(made[0], made[1]) and not np.allclose(made[0], made[2])
+
+
+def test_a_room_comes_after_the_sound_and_not_before() -> None:
+    click = np.zeros(RATE)
+    click[RATE // 2] = 1
+    heard = augment.in_a_room(click, np.random.default_rng(0))
+    assert np.abs(heard[: RATE // 2]).max() < 1e-9 < 1e-3 < np.abs(heard[RATE // 2 + 1 :]).max()
+
+
+@pytest.mark.parametrize("name", ["ballad", "opera"])
+def test_vowels_are_held_and_time_never_runs_backward(name: str) -> None:
+    pitch, loud = voiced()
+    where, vowel = sing.stretched(pitch, loud, sing.MANNERS[name], np.random.default_rng(3))
+    assert len(where) == len(vowel) and (np.diff(where) >= -1e-9).all()
+    assert where[0] == 0 and where[-1] > len(pitch) - 3 and vowel.max() >= 1
+    for number in range(vowel.max() + 1):
+        inside = where[vowel == number]
+        assert len(inside) * sing.FRAME >= sing.MANNERS[name].seconds[0] - sing.FRAME
+        assert (pitch[np.rint(inside).astype(int)] > 0).all()  # only voice is held
+        assert np.ptp(inside) <= sing.STEADY * 0.2 / sing.FRAME + 1
+
+
+def test_rap_is_faster_and_holds_nothing() -> None:
+    pitch, loud = voiced()
+    where, vowel = sing.stretched(pitch, loud, sing.MANNERS["rap"], np.random.default_rng(0))
+    assert len(where) < len(pitch) and (vowel == -1).all()
+
+
+def test_notes_are_held_with_vibrato_and_silence_has_no_pitch() -> None:
+    pitch, loud = voiced()
+    manner, rng = sing.MANNERS["opera"], np.random.default_rng(3)
+    where, vowel = sing.stretched(pitch, loud, manner, rng)
+    hertz = sing.melody(pitch, where, vowel, manner, rng)
+    assert (hertz[pitch[np.rint(where).astype(int)] == 0] == 0).all()
+    for number in range(vowel.max() + 1):
+        cents = 1200 * np.log2(hertz[vowel == number] / np.median(hertz[vowel == number]))
+        assert np.abs(cents).max() < 2 * manner.cents[1]
+
+
+def test_song_of_world_is_in_step_with_its_speech() -> None:
+    pytest.importorskip("pyworld", reason="training alone needs pyworld")
+    at = np.arange(RATE) / RATE
+    audio = sum(np.sin(2 * np.pi * 130 * k * at) / k for k in range(1, 20)) * ((at % 0.5) < 0.3)
+    song, source, vowel = sing.sung(np.asarray(audio), sing.MANNERS["ballad"], np.random.default_rng(0))
+    assert abs(len(song) / RATE - len(source) * sing.FRAME) < 2 * sing.FRAME
+    assert (np.diff(source) >= -1e-9).all() and source[0] >= 0 and source[-1] <= 1.0 and vowel.max() >= 0
+
+
+@pytest.mark.parametrize("kind", TUNES)
+def test_tunes_last_and_differ(kind: str) -> None:
+    one, other = tune(kind, np.random.default_rng(0)), tune(kind, np.random.default_rng(1))
+    assert len(one) == 8 * RATE and np.isfinite(one).all() and one.std() > 0.01 and not np.allclose(one, other)
