@@ -38,7 +38,7 @@ bench: setup
 	$(VENV)/python -m benchmarks.dub
 	$(VENV)/python -m benchmarks.landmarks
 
-# Needs the data in ../shared; takes about ten minutes.
+# Needs the data in ../shared; takes a quarter of an hour.
 evaluate: setup
 	$(VENV)/python -m engine.evaluation.report --data ../shared/data
 

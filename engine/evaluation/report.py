@@ -5,7 +5,7 @@
 Three parts. Speakers never met, by the shipped weights: `grid_others`, and unseen clips of GRID's speaker 1. Free
 speech (`addresses`), each speaker by networks that never met that speaker, made here by the first recipe from each
 audio representation, with the manifold projection and without: which of them is the default is read here. Styles: every
-clip of `mead_style` as reference, by code and by transfer. Takes about ten minutes on one core.
+clip of `mead_style` as reference, by code and by transfer. Takes a quarter of an hour on one core.
 """
 
 import argparse
