@@ -54,6 +54,10 @@ def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
         made.add_argument("--format", default="png", choices=("png", "png16", "exr"), help="of the frames; exr is half")
         made.add_argument("--linear", action="store_true", help="with exr: scene-linear light instead of sRGB")
         made.add_argument("--mattes", action="store_true", help="mattes of head, face and mouth too")
+        made.add_argument("--points", type=Path, help="where the portrait's 68 landmarks are: JSON of `landmarks`")
+        made.add_argument(
+            "--mouth", default="own", choices=("own", "style"), help="teeth and tongue: guessed, or the style's frames'"
+        )
 
     dub = verb("dub", "Audio and a portrait become a take: landmarks and frames.")
     dub.add_argument("--audio", type=Path, required=True, help="any audio or video file")
@@ -96,7 +100,12 @@ def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
     landmarks = verb("landmarks", "Detects and tracks the 68 landmarks in a picture or video.")
     landmarks.add_argument("source", type=Path, help="a video or picture")
     landmarks.add_argument("--face", type=int, default=0, help="which face, 0 is the largest")
-    landmarks.add_argument("--out", type=Path, required=True, help="landmarks.npz")
+    landmarks.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="landmarks.npz; of a picture also points.json, for --points",
+    )
 
     units = verb("units", "Weights of ARKit's face units from landmarks, for shape keys of 3D heads.")
     units.add_argument(
@@ -212,6 +221,12 @@ def _dub(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     return _told(options, result, f"{result['frames']} frames in {result['take']}")
 
 
+def _points(options: argparse.Namespace) -> list[list[float]] | None:
+    from engine.face import points
+
+    return points.read(options.points) if options.points is not None else None
+
+
 def _dub_request(options: argparse.Namespace) -> Any:
     from engine.job import DubRequest
     from engine.take import parse_fps
@@ -233,6 +248,8 @@ def _dub_request(options: argparse.Namespace) -> Any:
         options.format,
         options.linear,
         options.mattes,
+        points=_points(options),
+        mouth=options.mouth,
     )
 
 
@@ -282,6 +299,8 @@ def _render(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
         options.format,
         options.linear,
         options.mattes,
+        points=_points(options),
+        mouth=options.mouth,
     )
     result = Engine(options.device).render(request, bars, _say).as_dict()
     line = f"{result['rendered']} frames rendered, {result['reused']} unchanged, in {result['take']}"
@@ -289,10 +308,16 @@ def _render(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
 
 
 def _landmarks(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
+    from engine.face import points
     from engine.job import landmarks_of
 
     made = landmarks_of(options.source, options.face, bars)
-    made.save(options.out)
+    if options.out.suffix.lower() == ".json":
+        if len(made.landmarks) != 1:
+            raise InputError(f"{options.out} can hold the points of a picture, not of a video: name it .npz.")
+        points.write(options.out, made.landmarks[0], made.size)
+    else:
+        made.save(options.out)
     result = {
         "landmarks": str(options.out),
         "frames": len(made.landmarks),

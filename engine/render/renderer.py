@@ -7,7 +7,7 @@ same field. How anything moves is decided in `engine/motion`.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -25,12 +25,14 @@ from engine.models import MODELS
 from engine.render.eyes import AHEAD, SIDES, Eye
 from engine.render.field import Grid, invert, upsample
 from engine.render.fill import extend, smoothstep
+from engine.render.finish import Finish
 from engine.render.flow import Flow
 from engine.render.head import OVAL, Shape
 from engine.render.lips import Lips
 from engine.render.mouth import MouthInterior
 from engine.render.patch import around, covered, curve, outside, upper_share
-from engine.render.pose import checked, fit, residual
+from engine.render.pattern import Pattern
+from engine.render.pose import Pose, checked, fit, residual
 from engine.render.split import Split
 from engine.render.texture import Pixels, Texture
 
@@ -40,7 +42,7 @@ Bytes = NDArray[np.uint8]
 FAINT = 0.08  # of a matte: taken as none, and as much below 1 as all
 FACE_EDGE = 0.03  # of the unit: half the width of the face matte's soft edge
 MATTES = ("head", "face", "mouth")
-VERSION = 2  # goes up whenever the same landmarks give other pixels
+VERSION = 3  # goes up whenever the same landmarks give other pixels
 
 
 class Renderer:
@@ -49,7 +51,14 @@ class Renderer:
     Frames have 8 bits; `exact` ones all the source has, and what is between: float32, 255 is white.
     """
 
-    def __init__(self, picture: Picture, face: Face, device: torch.device, exact: bool = False) -> None:
+    def __init__(
+        self,
+        picture: Picture,
+        face: Face,
+        device: torch.device,
+        exact: bool = False,
+        patterns: Sequence[Pattern] = (),
+    ) -> None:
         self.seen = np.ascontiguousarray(picture.rgb)  # what networks see
         self.rgb: Pixels = self.seen
         self.alpha: Pixels | None = picture.alpha
@@ -85,13 +94,16 @@ class Renderer:
         eyes = [side for side in SIDES if self._shows(self.mesh[side.upper + side.lower, :2])]
         self.eyes = [Eye(self.rgb, self.landmarks, self.mesh, self.flow, side) for side in eyes]
         self.lips = Lips(self.rgb, self.landmarks, self.mesh, self.flow, self.interior)
-        self.fingerprint = self._fingerprint(picture.sha256)
+        self.picture_sha256 = picture.sha256
+        self.wear(patterns)
 
-    def _fingerprint(self, picture: str) -> str:
+    @property
+    def fingerprint(self) -> str:
         """What a frame depends on beside its landmarks."""
         split = "alpha" if self.cutout is not None else "none" if self.split is None else MODELS["person"].cached.name
         depth = "" if self.rgb.dtype == np.uint8 else " exact"
-        digest = hashlib.sha256(f"{VERSION} {picture} {split} {self.interior.fingerprint}{depth}".encode())
+        digest = hashlib.sha256(f"{VERSION} {self.picture_sha256} {split} {self.interior.fingerprint}{depth}".encode())
+        digest.update(self.finish.fingerprint.encode())
         for points in (self.landmarks, self.mesh):
             digest.update(points.astype(np.float32).tobytes())
         return digest.hexdigest()
@@ -113,22 +125,30 @@ class Renderer:
         seen = matte[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
         return matte if seen.mean() > 0.8 else None
 
-    def render(self, landmarks: Array, gaze: Array = AHEAD) -> Pixels:
+    def wear(self, patterns: Sequence[Pattern]) -> None:
+        """From now on show what these style reference frames' mouths show, up to four of them."""
+        self.patterns = tuple(patterns)
+        self.__dict__.pop("finish", None)
+
+    @cached_property
+    def finish(self) -> Finish:
+        """The generator, loaded when it is first needed: its own training does without."""
+        return Finish(self.seen, self.landmarks, self.patterns)
+
+    def render(self, landmarks: Array, gaze: Array = AHEAD, network: bool = True) -> Pixels:
         """The frame at `landmarks` (68, 3) source px: (H, W, 3), or (H, W, 4) where the picture has alpha.
 
         `gaze` (2,): degrees by which the eyes turn in the head from where they look in the picture, to the picture's
-        right and up; no further than eyes can.
+        right and up; no further than eyes can. Without `network` the mouth is as warp and proxy make it.
         """
-        target = checked(landmarks)
-        pose = fit(self.landmarks, target)
-        left = residual(self.landmarks, target, pose, self.shape.frame.unit)
-        coefficients = self.flow.coefficients(pose, left)
-        reached = np.concatenate([pose.apply(self.landmarks) + left, target[:, 2:]], axis=1)
+        pose, coefficients, reached = self._posed(landmarks)
         where = self._where(coefficients)
         frame, matte = self._warped(where)
         for eye in self.eyes:
             eye.draw(frame, coefficients, pose, self.box, gaze)
         self.lips.draw(frame, reached, coefficients, self.box)
+        if network:
+            self.finish.draw(frame, reached, self.box, self.lips.moved(coefficients))
         x0, y0, x1, y1 = self.box
         out = self.rgb.copy()
         if self.alpha is None:
@@ -140,19 +160,29 @@ class Renderer:
         out[y0:y1, x0:x1] = np.where(view[..., None] > 0, frame, out[y0:y1, x0:x1])
         return np.dstack([out, alpha])
 
+    def _posed(self, landmarks: Array) -> tuple[Pose, Array, Array]:
+        """The head's motion, the flow's coefficients and where 68 landmarks (68, 3) px come to lie within a face's
+        limits."""
+        target = checked(landmarks)
+        pose = fit(self.landmarks, target)
+        left = residual(self.landmarks, target, pose, self.shape.frame.unit)
+        reached = np.concatenate([pose.apply(self.landmarks) + left, target[:, 2:]], axis=1)
+        return pose, self.flow.coefficients(pose, left), reached
+
+    def reached(self, landmarks: Array) -> Array:
+        """Where `landmarks` (68, 3) px come to lie: themselves, but for what no face can do."""
+        return self._posed(landmarks)[2]
+
     def mattes(self, landmarks: Array) -> dict[str, Pixels]:
         """(H, W) of each of MATTES for the frame at `landmarks` (68, 3) source px; 0 … 255, of the frame's own kind.
 
         head: what moves with the head, hair and ears too, fading out down the neck. face: the skin from the forehead's
         hairline to the chin. mouth: what is seen between the lips.
         """
-        target = checked(landmarks)
-        pose = fit(self.landmarks, target)
-        left = residual(self.landmarks, target, pose, self.shape.frame.unit)
-        reached = np.concatenate([pose.apply(self.landmarks) + left, target[:, 2:]], axis=1)
+        _, coefficients, reached = self._posed(landmarks)
         moved = cv2.remap(
             self._regions,
-            self._where(self.flow.coefficients(pose, left)),
+            self._where(coefficients),
             None,
             cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,

@@ -12,6 +12,7 @@ import safetensors
 import safetensors.numpy
 
 from engine.errors import InputError, OutputError
+from engine.render.pattern import FINE, Pattern
 from engine.style.adapter import Adapter
 
 FORMAT = "parlando-style-2"
@@ -35,7 +36,9 @@ class Style:
     portrait's own expression gives way to `rest`, 0 to 1. slope, shift: (K,) what is added to each code but the opening
     per unit of opening and while talking: the balance of lips and jaw; empty for none. references: (n, 68, 3) pixels of
     the frames nearest the templates None, M, R, O, `frames` (n,) their numbers, `distances` (n,) how near; or empty.
-    adapter: what style transfer learned, or None. about: a line that says what it is like and made from; or empty.
+    mouths: (n, 256, 256, 3) uint8 what these frames' mouths show, `mouth_points` (n, 68, 2) their landmarks in there,
+    as `engine/render/pattern.py` has it; or empty. adapter: what style transfer learned, or None. about: a line that
+    says what it is like and made from; or empty.
     """
 
     name: str
@@ -49,8 +52,15 @@ class Style:
     references: np.ndarray = field(default_factory=_none)
     frames: np.ndarray = field(default_factory=_none)
     distances: np.ndarray = field(default_factory=_none)
+    mouths: np.ndarray = field(default_factory=_none)
+    mouth_points: np.ndarray = field(default_factory=_none)
     adapter: Adapter | None = None
     about: str = ""
+
+    @property
+    def patterns(self) -> list[Pattern]:
+        """What the reference frames' mouths show; none for a style that was made without pictures."""
+        return [Pattern(*pair) for pair in zip(self.mouths, self.mouth_points, strict=True)]
 
     def bend_codes(self, codes: np.ndarray, talking: np.ndarray, strength: float) -> np.ndarray:
         """Codes (n, K) in this style; `talking` (n,) 0 in pauses to 1. `strength` γ: 0 none of it, 1 as measured, up to
@@ -105,6 +115,8 @@ def save(style: Style, path: str | Path) -> None:
             tensors[name] = np.ascontiguousarray(value, np.float32)
     if len(style.frames):
         tensors["frames"] = style.frames.astype(np.int32)
+    if len(style.mouths):
+        tensors |= {"mouths": style.mouths, "mouth_points": style.mouth_points.astype(np.float32)}
     if style.adapter is not None:
         tensors |= style.adapter.tensors()
     metadata = {"format": FORMAT, "name": style.name} | ({"about": style.about} if style.about else {})
@@ -156,7 +168,8 @@ def load(path: str | Path) -> Style:
     except ValueError as error:
         raise InputError(f"{path} is a damaged style file; make it again with `parlando style`.") from error
     amount = {name: float(tensors[name][0]) for name in ("head", "brows", "relax") if name in tensors}
-    arrays = {name: tensors.get(name, _none()) for name in ("slope", "shift", "references", "frames", "distances")}
+    kept = ("slope", "shift", "references", "frames", "distances", "mouths", "mouth_points")
+    arrays = {name: tensors.get(name, _none()) for name in kept}
     return Style(
         metadata.get("name", path.stem),
         tensors["rest"],
@@ -169,6 +182,8 @@ def load(path: str | Path) -> Style:
         arrays["references"],
         arrays["frames"],
         arrays["distances"],
+        arrays["mouths"],
+        arrays["mouth_points"],
         adapter,
         metadata.get("about", ""),
     )
@@ -183,6 +198,9 @@ def _whole(tensors: dict[str, np.ndarray]) -> bool:
     if "references" in tensors:
         count = len(tensors["references"])
         shapes |= {"references": (count, 68, 3), "frames": (count,), "distances": (count,)}
+    if "mouths" in tensors:
+        count = len(tensors["mouths"])
+        shapes |= {"mouths": (count, FINE, FINE, 3), "mouth_points": (count, 68, 2)}
     for name, shape in shapes.items():
         value = tensors.get(name)
         if value is None or (shape is not None and value.shape != shape) or not np.isfinite(value).all():

@@ -3,6 +3,7 @@
 They are for people to look at; nothing reads them to speak. Which frames they are is found in `reference.py`.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,8 @@ import engine.style.file as style_file
 from engine import __version__
 from engine.face import image
 from engine.face.track import frames_at
+from engine.render.pattern import Pattern
+from engine.style.file import Style
 from engine.style.reference import NAMES
 from engine.take import encode_png, replacing
 
@@ -27,14 +30,8 @@ def paths(style: Path) -> list[Path]:
 
 def write_pictures(source: Path, style: Path, part: tuple[float, float] | None = None) -> list[Path]:
     """Writes the pictures of a style just made from `source` (as `job.style_of`). Raises InputError, OutputError."""
-    from engine.job import pictures_in
-
     made = style_file.load(style)
-    numbers = [int(number) for number in made.frames]
-    if there := pictures_in(source):
-        frames = [image.load(there[number]).rgb for number in numbers]
-    else:
-        frames = frames_at(source, numbers, part)
+    frames = _frames(source, made, part)
     texts = {"Software": f"Parlando {__version__}", "Description": "A reference frame of a style"}
     written = []
     for path, rgb, points in zip(paths(style), frames, made.references, strict=True):
@@ -42,6 +39,25 @@ def write_pictures(source: Path, style: Path, part: tuple[float, float] | None =
             beside.write_bytes(encode_png(face_crop(rgb, points), texts))
         written.append(path)
     return written
+
+
+def _frames(source: Path, style: Style, part: tuple[float, float] | None) -> list[np.ndarray]:
+    """The style's reference frames, RGB."""
+    from engine.job import pictures_in
+
+    numbers = [int(number) for number in style.frames]
+    if there := pictures_in(source):
+        return [image.load(there[number]).rgb for number in numbers]
+    return frames_at(source, numbers, part)
+
+
+def with_mouths(style: Style, source: Path, part: tuple[float, float] | None = None) -> Style:
+    """The style with what its reference frames' mouths show. Raises InputError."""
+    if not len(style.frames):
+        return style
+    shown = [Pattern.of(*pair) for pair in zip(_frames(source, style, part), style.references, strict=True)]
+    mouths, points = (np.stack(values) for values in zip(*((one.pixels, one.landmarks) for one in shown), strict=True))
+    return replace(style, mouths=mouths, mouth_points=points)
 
 
 def face_crop(rgb: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -1,0 +1,117 @@
+"""The Style-Aware Generator at work on one portrait: its answer laid over a frame's mouth at the frame's own size.
+
+The network sees a square of 128 px; what it answers are smooth weights, which are enlarged and applied to the picture's
+own pixels and to the patterns', so that a large frame stays as sharp as it is. Knows nothing of files and styles.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.render.generator import SLOTS, Answer, generator
+from engine.render.patch import Box, around
+from engine.render.pattern import (
+    FINE,
+    SIZE,
+    Pattern,
+    Patterns,
+    cut,
+    facial_map,
+    inverse,
+    placed,
+    skin_of,
+    square_of,
+    support,
+)
+from engine.render.texture import Pixels
+
+Array = NDArray[np.floating]
+
+COARSE = 1.4  # px of the square for one of the picture, up to which patterns are drawn no finer than the square
+
+
+class Finish:
+    """`draw` puts the generator's answer into a frame. Patterns are what the mouth may show beside the portrait."""
+
+    def __init__(self, rgb: Pixels, landmarks: Array, patterns: Sequence[Pattern] = ()) -> None:
+        """`rgb` (H, W, 3) the portrait as networks see it, `landmarks` (68, 3) its own."""
+        self.network, weights = generator()
+        affine = square_of(landmarks)
+        own = np.asarray(cut(rgb, affine, SIZE), np.uint8)
+        skin = skin_of(own, placed(landmarks[:, :2], inverse(affine)))
+        self.patterns = Patterns(patterns[:SLOTS], skin)
+        told = [weights, *(pattern.fingerprint for pattern in patterns[:SLOTS])]
+        self.fingerprint = hashlib.sha256(" ".join(told).encode()).hexdigest()[:16]
+
+    def draw(self, frame: Pixels, landmarks: Array, limits: Box, share: float) -> None:
+        """Into `frame` (h, w, 3), which shows `limits` of the picture; `landmarks` (68, 3) px of the picture. `share`:
+        how much of the answer, 0 for none."""
+        if share <= 0.0:
+            return
+        affine = square_of(landmarks)
+        corner = np.array(limits[:2], np.float64)
+        affine[:, 2] -= corner
+        at = placed(landmarks[:, :2] - corner, inverse(affine))
+        shown = self.patterns.draw(at)
+        maps = self._answer(frame, affine, at, shown)
+        each = float(np.hypot(affine[0, 0], affine[1, 0]))
+        if each > COARSE and len(shown):
+            shown = self.patterns.draw(at, FINE)
+        own, more = self._applied(maps, shown, share)
+        size = own.shape[0]
+        corners = placed(np.array([[0, 0], [SIZE, 0], [0, SIZE], [SIZE, SIZE]], np.float64), affine)
+        x0, y0, x1, y1 = around(corners, 1.0, (0, 0, frame.shape[1], frame.shape[0]))
+        if x1 - x0 < 2 or y1 - y0 < 2:
+            return
+        back = inverse(affine)
+        scale = size / SIZE
+        back = np.column_stack([back[:, :2], placed(np.array([x0, y0], np.float64), back)])
+        back = np.column_stack([back[:, :2] * scale, (back[:, 2] + 0.5) * scale - 0.5])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        to = (x1 - x0, y1 - y0)
+        whole = np.dstack([own - 1.0, more])
+        laid = cv2.warpAffine(whole, back, to, flags=flags, borderMode=cv2.BORDER_CONSTANT)
+        view = frame[y0:y1, x0:x1]
+        mixed = view * (1.0 + laid[..., :1]) + 255.0 * laid[..., 1:]
+        if view.dtype == np.uint8:
+            view[:] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+        else:
+            view[:] = np.maximum(mixed, 0.0)
+
+    def _answer(self, frame: Pixels, affine: Array, at: Array, shown: NDArray[np.uint8]) -> Answer:
+        """What the network says to a frame, landmarks `at` (68, 2) of its square, and patterns (n, 128, 128, 4)."""
+        warped = np.clip(cut(frame, affine, SIZE).astype(np.float32) / 255, 0.0, 1.0)
+        patterns = np.zeros((SLOTS, SIZE, SIZE, 4), np.float32)
+        patterns[: len(shown)] = shown.astype(np.float32) / 255
+
+        def tensor(values: NDArray[Any]) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(values, np.float32))[None]
+
+        with torch.inference_mode():
+            answer: Answer = self.network(
+                tensor(warped.transpose(2, 0, 1)),
+                tensor(facial_map(at).transpose(2, 0, 1)) / 255,
+                tensor(patterns.transpose(0, 3, 1, 2)),
+                tensor(support(at)[None]),
+            )
+            return answer
+
+    @staticmethod
+    def _applied(answer: Answer, shown: NDArray[np.uint8], share: float) -> tuple[Array, Array]:
+        """(size, size) of the portrait's own part and (size, size, 3) of what is added, of white; `size` is that of
+        `shown` (n, size, size, 4)."""
+        own, others, shift = (part[0].permute(1, 2, 0).numpy() for part in answer)
+        size = shown.shape[1] if len(shown) else SIZE
+        if size != SIZE:
+            own, others, shift = (cv2.resize(part, (size, size)) for part in (own, others, shift))
+        more = shift.copy()
+        for index, pattern in enumerate(shown):
+            more += others[..., index, None] * (pattern[..., :3].astype(np.float32) / 255)
+        own = own.reshape(size, size)
+        return 1.0 + share * (own - 1.0), share * more

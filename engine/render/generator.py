@@ -1,0 +1,116 @@
+"""The Style-Aware Generator: the warped portrait, its facial map and warped style patterns become the frame's mouth.
+
+It does not paint. For each px it says how much of which candidate is to be seen (the warped portrait with the mouth
+proxy, four patterns), and with quarter the sharpness how much lighter, darker or redder; softly, on and around the lips
+only. So nothing it answers can blur a tooth or a lip of the picture, and where it answers nothing the picture is as the
+renderer made it. Trained by `engine/training/generator.py`.
+"""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from engine.errors import InputError
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "generator.safetensors"
+FORMAT = "parlando-generator-1"
+SLOTS = 4  # patterns: None, M, R, O
+INPUTS = 3 + 3 + 4 * SLOTS
+ABSENT = 1e-4  # share of a candidate that is not there
+GAIN, SHIFT = 0.6, 0.2  # most that light is changed: times 1 ± GAIN, and ± SHIFT of white in each colour
+
+
+class Answer(NamedTuple):
+    """How a frame follows from its candidates: `own` (N, 1, h, w) times the warped portrait, plus `others` (N, 4, h, w)
+    times each pattern, plus `shift` (N, 3, h, w)."""
+
+    own: Tensor
+    others: Tensor
+    shift: Tensor
+
+    def frame(self, warped: Tensor, patterns: Tensor) -> Tensor:
+        """(N, 3, h, w) of warped (N, 3, h, w) and patterns (N, 4, 4 or 3, h, w)."""
+        return self.own * warped + (self.others[:, :, None] * patterns[:, :, :3]).sum(1) + self.shift
+
+
+def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride, 1)
+
+
+class Residual(nn.Module):
+    """Two convolutions beside an identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = _convolution(width, width), _convolution(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.relu(self.first(F.relu(x))))
+
+
+class StyleAwareGenerator(nn.Module):
+    """A residual U-Net on squares of 128 px. `width`: channels at half resolution."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        w = width
+        self.width = width
+        self.enter = _convolution(4 * INPUTS, w)
+        self.down1, self.at1 = _convolution(w, 2 * w, 2), Residual(2 * w)
+        self.down2 = _convolution(2 * w, 3 * w, 2)
+        self.deep = nn.Sequential(*(Residual(3 * w) for _ in range(3)))
+        self.up1 = _convolution(5 * w, 2 * w)
+        self.light = _convolution(2 * w, 4)  # a gain and three shifts
+        self.up2 = _convolution(3 * w, w)
+        self.choose = _convolution(w, 4 * (1 + SLOTS + 1))  # a weight for each candidate, and the mask
+        with torch.no_grad():
+            for head in (self.light, self.choose):
+                head.weight.mul_(0.1)
+                assert head.bias is not None
+                head.bias.zero_()
+
+    def forward(self, warped: Tensor, drawn: Tensor, patterns: Tensor, support: Tensor) -> Answer:
+        """warped (N, 3, 128, 128) and drawn, the facial map, alike, in [0, 1]; patterns (N, 4, 4, 128, 128): RGB and
+        how far it is known, zeros for one that is absent; support (N, 1, 128, 128)."""
+        known = patterns[:, :, 3]
+        whole = torch.cat([warped, drawn, patterns.flatten(1, 2)], 1) - 0.5
+        a = F.relu(self.enter(F.pixel_unshuffle(whole, 2)))
+        b = self.at1(self.down1(a))
+        c = self.deep(F.relu(self.down2(b)))
+        d = F.relu(self.up1(torch.cat([_larger(c, 2), b], 1)))
+        light = _larger(torch.tanh(self.light(d)), 4)
+        e = F.relu(self.up2(torch.cat([_larger(d, 2), a], 1)))
+        chosen = F.pixel_shuffle(self.choose(e), 2)
+        bias = torch.cat([torch.zeros_like(known[:, :1]), torch.log(known + ABSENT)], 1)
+        weights = torch.softmax(chosen[:, : 1 + SLOTS] + bias, 1)
+        mask = torch.sigmoid(chosen[:, -1:]) * support
+        lit = mask * (1 + GAIN * light[:, :1])
+        return Answer((1 - mask) + lit * weights[:, :1], lit * weights[:, 1:], mask * SHIFT * light[:, 1:])
+
+    @classmethod
+    def load(cls, path: Path = WEIGHTS) -> "StyleAwareGenerator":
+        """The shipped network. InputError when the file is not one."""
+        tensors = load_file(path)
+        width = tensors["enter.bias"].shape[0] if "enter.bias" in tensors else 0
+        made = cls(max(width, 1))
+        try:
+            made.load_state_dict(tensors)
+        except RuntimeError as problem:
+            raise InputError(f"{path} does not hold the weights of a generator: install Parlando again.") from problem
+        return made.eval()
+
+
+def _larger(x: Tensor, factor: int) -> Tensor:
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+@lru_cache(maxsize=1)
+def generator() -> tuple[StyleAwareGenerator, str]:
+    """The shipped network on the CPU, loaded once, and its weights' hash."""
+    return StyleAwareGenerator.load(), hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:16]

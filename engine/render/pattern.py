@@ -1,0 +1,232 @@
+"""The mouth's square, and Intermediate Style Patterns: what a reference frame's mouth shows, under this frame's pose.
+
+The square is fixed to the skull, so that a mouth moves within it and it does not move with the mouth. A pattern is a
+reference's square; for a frame its lips are warped onto the frame's 68 landmarks as two flaps, and between them teeth
+stay where skull and jaw carry them. Colours are matched to the portrait's skin. The paper (section 3.3) warps the whole
+neutral image to the reference's pose and expression; here the head is the portrait's own, warped by the renderer.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from engine.errors import InputError
+from engine.render.field import Grid, interpolation, upsample
+from engine.render.fill import smoothstep
+from engine.render.head import Frame
+from engine.render.lips import Lips
+from engine.render.patch import covered, upper_share
+from engine.take import replacing
+
+Array = NDArray[np.floating]
+Bytes = NDArray[np.uint8]
+
+SIZE = 128  # px, the square as the generator sees it
+FINE = 256  # px, the square of a reference
+SPAN = 1.2  # of the unit: the square's side
+BELOW = 0.38  # of the unit: the square's middle below the base of the nose
+STEP = 4  # px between the nodes of a warp
+
+JAW, NOSE = list(range(3, 14)), list(range(31, 36))
+UPPER = [48, 49, 50, 51, 52, 53, 54, 60, 61, 62, 63, 64]
+LOWER = [48, 54, 55, 56, 57, 58, 59, 60, 64, 65, 66, 67]
+OUTER, INNER = list(range(48, 60)), list(range(60, 68))
+REACH = 0.5  # of the square: how far a landmark's own motion reaches
+OPEN = 0.06  # of the unit: a mouth open so far shows its inside
+ENOUGH = 0.7  # of the opening drawn: a mouth open so far has enough inside to fill it
+
+
+def square_of(landmarks: Array, size: int = SIZE) -> Array:
+    """The affine (2, 3) from px of the mouth's square, `size` px wide, to px of the picture, by landmarks (68, 3)."""
+    frame = Frame.of(landmarks)
+    middle = landmarks[33, :2] + BELOW * frame.unit * frame.down
+    each = SPAN * frame.unit / size
+    axes = each * np.stack([frame.across, frame.down], axis=1)
+    half = (size - 1) / 2
+    return np.column_stack([axes, middle - axes @ [half, half]])
+
+
+def inverse(affine: Array) -> Array:
+    """The affine (2, 3) that undoes another."""
+    return np.asarray(cv2.invertAffineTransform(affine))
+
+
+def placed(points: Array, affine: Array) -> Array:
+    """Points (..., 2) after an affine (2, 3)."""
+    return points @ affine[:, :2].T + affine[:, 2]
+
+
+def cut(picture: NDArray[np.generic], affine: Array, size: int) -> NDArray[np.generic]:
+    """The square (size, size, C) of a picture (H, W, C); averaged where the picture is finer."""
+    each = float(np.hypot(affine[0, 0], affine[1, 0]))
+    corners = placed(np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64), affine)
+    reach = 2 + round(2 * each)
+    low = np.clip(np.floor(corners.min(0)).astype(int) - reach, 0, np.array(picture.shape[1::-1]) - 1)
+    high = np.clip(np.ceil(corners.max(0)).astype(int) + reach, low + 1, picture.shape[1::-1])
+    part = np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]])
+    own = affine.copy()
+    own[:, 2] -= low
+    if each > 1.3:
+        shrunk = (max(2, round(part.shape[1] / each)), max(2, round(part.shape[0] / each)))
+        scale = np.array([shrunk[0] / part.shape[1], shrunk[1] / part.shape[0]])
+        part = cv2.resize(part, shrunk, interpolation=cv2.INTER_AREA)
+        own = np.column_stack([own[:, :2] * scale[:, None], (own[:, 2] + 0.5) * scale - 0.5])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(part, own, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One reference frame: `pixels` (FINE, FINE, 3) uint8 its mouth's square, `landmarks` (68, 2) px of that square."""
+
+    pixels: Bytes
+    landmarks: Array
+
+    @staticmethod
+    def of(rgb: Bytes, landmarks: Array) -> "Pattern":
+        """From a picture (H, W, 3) uint8 and its landmarks (68, 3) px."""
+        affine = square_of(landmarks, FINE)
+        pixels = np.asarray(cut(rgb, affine, FINE), np.uint8)
+        return Pattern(pixels, placed(landmarks[:, :2], inverse(affine)).astype(np.float32))
+
+    @property
+    def opening(self) -> float:
+        """The widest opening of its lips in units of the face."""
+        return Lips.slit(self.in_square).gap / (SIZE / SPAN)
+
+    @property
+    def in_square(self) -> Array:
+        """(68, 2) landmarks in px of a square of SIZE."""
+        return (np.asarray(self.landmarks, np.float64) + 0.5) * (SIZE / FINE) - 0.5
+
+    @property
+    def skin(self) -> Array:
+        """Mean RGB (3,) of the skin beside and below the lips."""
+        return skin_of(self.pixels, self.landmarks)
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.pixels.tobytes() + self.landmarks.astype(np.float32).tobytes()).hexdigest()[:16]
+
+
+def save(patterns: Sequence[Pattern], path: Path) -> None:
+    """Keeps patterns in a file, whole or not at all. OutputError."""
+    tensors = {
+        "mouths": np.stack([pattern.pixels for pattern in patterns]),
+        "mouth_points": np.stack([pattern.landmarks for pattern in patterns]).astype(np.float32),
+    }
+    with replacing(path) as part:
+        part.write_bytes(safetensors.numpy.save(tensors, {"format": "parlando-patterns-1"}))
+
+
+def load(path: Path) -> list[Pattern]:
+    """What `save` kept; none where there is no such file. InputError when it is damaged."""
+    if not path.exists():
+        return []
+    try:
+        tensors = safetensors.numpy.load_file(path)
+        mouths, points = tensors["mouths"], tensors["mouth_points"]
+        if mouths.shape[1:] != (FINE, FINE, 3) or points.shape != (len(mouths), 68, 2):
+            raise ValueError("shapes")
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as problem:
+        raise InputError(f"{path} is damaged: generate the take again.") from problem
+    return [Pattern(*pair) for pair in zip(mouths, points, strict=True)]
+
+
+def skin_of(square: Bytes, landmarks: Array) -> Array:
+    """Mean RGB (3,) of a mouth's square between lips, nose and jaw; landmarks (68, 2) in its px."""
+    size = square.shape[0]
+    mask = np.zeros((size, size), np.uint8)
+    ring = np.concatenate([landmarks[4:13], landmarks[[35, 33, 31]]])
+    middle = ring.mean(0)
+    cv2.fillPoly(mask, [np.round(middle + 0.85 * (ring - middle)).astype(np.int32)], 1)
+    lips = landmarks[OUTER]
+    centre = lips.mean(0)
+    cv2.fillPoly(mask, [np.round(centre + 1.25 * (lips - centre)).astype(np.int32)], 0)
+    pixels = square[mask > 0]
+    return pixels.mean(0) if len(pixels) > 50 else np.array([128.0, 128.0, 128.0])
+
+
+class Patterns:
+    """The style reference images' mouths, for one portrait. `draw` warps them onto a frame's landmarks."""
+
+    def __init__(self, patterns: Sequence[Pattern], skin: Array) -> None:
+        """`skin`: mean RGB (3,) of the portrait's own, which the patterns' colours are matched to."""
+        self.patterns = list(patterns)
+        self.colours = []
+        for pattern in self.patterns:
+            gain = np.clip((skin + 1.0) / (pattern.skin + 1.0), 0.4, 2.5)
+            self.colours.append(np.clip(pattern.pixels * gain, 0, 255).astype(np.uint8))
+        self.openings = [pattern.opening for pattern in self.patterns]
+
+    def draw(self, landmarks: Array, size: int = SIZE) -> Bytes:
+        """(n, size, size, 4) uint8 for landmarks (68, 2) px of the frame's square of SIZE: RGB and how far it is known.
+
+        Unknown is what lies between the lips where the reference's are shut.
+        """
+        grid = Grid.of_pixels(0, 0, SIZE, SIZE, STEP)
+        nodes = grid.nodes()
+        flat = nodes.reshape(-1, 2).astype(np.float64)
+        slit = Lips.slit(landmarks)
+        heights = slit.heights(nodes)
+        between = np.clip(heights[..., 0] / np.maximum(heights[..., 0] - heights[..., 1], 1e-3), 0.0, 1.0)[..., None]
+        inside = covered(heights, 2.0)[..., None]
+        share = upper_share(heights, 2.0)[..., None]
+        base = [
+            (used, interpolation(landmarks[used], np.full(len(used), REACH * SIZE), flat))
+            for used in (JAW + NOSE + UPPER, JAW + NOSE + LOWER)
+        ]
+        opened = covered(upsample(heights, STEP, SIZE, SIZE), 1.0)
+        made = np.empty((len(self.patterns), size, size, 4), np.uint8)
+        for index, (pattern, colours) in enumerate(zip(self.patterns, self.colours, strict=True)):
+            own = pattern.in_square
+            away = own - landmarks
+            upper, lower = ((weights @ away[used]).reshape(nodes.shape) for used, weights in base)
+            where = nodes + lower + (upper - lower) * share
+            # Between the lips: the upper teeth stay with the skull, the lower go with the chin, never out of the lips.
+            jaw = away[[7, 8, 9]].mean(0)
+            inner = nodes + jaw * smoothstep(between)
+            away_there = Lips.slit(own)
+            there = away_there.heights(inner)
+            low = np.maximum(-there[..., 0] + 0.5, 0.0) - np.maximum(there[..., 1] + 0.5, 0.0)
+            inner = inner + away_there.below * low[..., None]
+            where = where + (inner - where) * inside
+            fine = upsample(where.astype(np.float32), STEP, SIZE, SIZE)
+            if size != SIZE:
+                fine = cv2.resize(fine, (size, size), interpolation=cv2.INTER_LINEAR)
+            at = (fine + np.float32(0.5)) * np.float32(FINE / SIZE) - np.float32(0.5)
+            made[index, ..., :3] = cv2.remap(colours, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            needed = max(OPEN, ENOUGH * slit.gap / (SIZE / SPAN))
+            shown = float(smoothstep(self.openings[index] / needed))
+            known = np.clip(255 * (1.0 - opened * (1.0 - shown)), 0, 255).astype(np.uint8)
+            made[index, ..., 3] = known if size == SIZE else cv2.resize(known, (size, size))
+        return made
+
+
+def facial_map(landmarks: Array) -> Bytes:
+    """(SIZE, SIZE, 3) uint8 of landmarks (68, 2) px of the square: the opening, the lips, and the face's lines."""
+    made = np.zeros((3, SIZE, SIZE), np.uint8)
+    rows = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), axis=-1).astype(np.float32)
+    made[0] = np.rint(255 * covered(Lips.slit(landmarks).heights(rows), 1.0, grown=0.5))
+    at = np.round(landmarks * 16).astype(np.int32)
+    cv2.fillPoly(made[1], [at[OUTER]], 255, cv2.LINE_AA, 4)
+    made[1] = cv2.subtract(made[1], made[0])
+    lines = [at[1:16], at[31:36], at[[48, 49, 50, 51, 52, 53, 54]], at[[48, 59, 58, 57, 56, 55, 54]]]
+    cv2.polylines(made[2], lines + [at[[60, 61, 62, 63, 64]], at[[60, 67, 66, 65, 64]]], False, 255, 1, cv2.LINE_AA, 4)
+    return np.ascontiguousarray(made.transpose(1, 2, 0))
+
+
+def support(landmarks: Array) -> Array:
+    """(SIZE, SIZE) float32: where the generator may change anything, 1 on the lips, 0 from 0.16 units off them on."""
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    cv2.fillPoly(mask, [cv2.convexHull(np.round(landmarks[OUTER]).astype(np.int32))], 1)
+    away = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) / (SIZE / SPAN)
+    rim = np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1]) / (0.08 * SIZE)
+    edge = np.minimum(smoothstep(rim)[None], smoothstep(rim)[:, None])
+    return ((1.0 - smoothstep((away - 0.02) / 0.16)) * edge).astype(np.float32)

@@ -1,0 +1,432 @@
+"""Trains the Style-Aware Generator on pairs of real frames: a portrait with closed lips, and what the mouth then did.
+
+    python -m engine.training.generator --data DIR [--work DIR] [--steps N] [--resume]
+
+A pair is a film's frame with closed lips, rendered at the landmarks of another frame of that film, and that other frame
+itself. Patterns are frames of the same person from elsewhere in the films. Portraits that show teeth are closed by
+warping and opened again. `grid_others` and the address speakers HELD_OUT are never used: the figures in docs come from
+them. Writes pairs (once) and checkpoints to --work, weights and a plot of losses when done.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from engine.errors import ParlandoError
+from engine.evaluation.perceptual import apart, features
+from engine.face import find, image
+from engine.face.image import Picture
+from engine.render.generator import FORMAT, SLOTS, WEIGHTS, Answer, StyleAwareGenerator
+from engine.render.mouth import lip_gap
+from engine.render.pattern import SIZE, Pattern, Patterns, cut, facial_map, inverse, placed, skin_of, square_of, support
+from engine.render.renderer import Renderer
+from engine.style.reference import NAMES, find_references
+from engine.take import replacing
+from engine.training.landmarks import collect
+from engine.training.loop import Checkpoint, plot_losses, share, spread, together
+
+HELD_OUT = ("ocasio_cortez", "reagan")  # of addresses: measured on, never trained on
+GRID_HELD_OUT = 100  # clips of grid_s1, the last by name
+GRID_PAIRS, FREE_PAIRS, SOURCES = 8, 110, 3  # frames of a GRID clip; frames and sources of a film of free speech
+APART = 1.0  # seconds at least between a pattern and the frame it helps with
+FLIP_DEPTH = np.array([1.0, 1.0, -1.0])  # the data's z points away from the viewer
+CLOSED = 10  # percentile of the opening under which a frame may be the portrait
+
+
+@dataclass
+class Pairs:
+    """N pairs as uint8. warped, drawn, truth: (N, 128, 128, 3). patterns: (N, 4, 128, 128, 4). support: (N, 128, 128).
+    weight: (N,) how often a pair is drawn."""
+
+    warped: np.ndarray
+    drawn: np.ndarray
+    truth: np.ndarray
+    patterns: np.ndarray
+    support: np.ndarray
+    weight: np.ndarray
+
+    FIELDS = ("warped", "drawn", "truth", "patterns", "support", "weight")
+
+    @staticmethod
+    def joined(parts: list["Pairs"]) -> "Pairs":
+        return Pairs(*(np.concatenate([getattr(part, name) for part in parts]) for name in Pairs.FIELDS))
+
+    @staticmethod
+    def stacked(rows: list[tuple[np.ndarray, ...]], weight: float) -> "Pairs":
+        warped, drawn, truth, patterns, support_ = (np.stack(column) for column in zip(*rows, strict=True))
+        return Pairs(warped, drawn, truth, patterns, support_, np.full(len(rows), weight, np.float32))
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in self.FIELDS:
+            np.save(folder / f"{name}.npy", getattr(self, name))
+
+    @staticmethod
+    def load(folder: Path) -> "Pairs":
+        return Pairs(*(np.load(folder / f"{name}.npy", allow_pickle=False) for name in Pairs.FIELDS))
+
+
+# ------------------------------------------------------------------------------------------------------------- films
+
+
+@dataclass
+class Film:
+    """`frames` (T, H, W, 3) uint8, `landmarks` (T, 68, 3) px with z toward the viewer, `fps`."""
+
+    name: str
+    frames: np.ndarray
+    landmarks: np.ndarray
+    fps: float
+
+    @staticmethod
+    def read(path: Path, landmarks: np.ndarray, fps: float) -> "Film":
+        with av.open(str(path)) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        count = min(len(frames), len(landmarks))
+        return Film(path.stem, np.stack(frames[:count]), np.asarray(landmarks[:count], np.float32), fps)
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """(T,) px between the inner lips."""
+        return np.array([lip_gap(points) for points in self.landmarks])
+
+    def sources(self, count: int, rng: np.random.Generator) -> list[int]:
+        """Frames with closed lips that may be the portrait."""
+        gaps = self.gaps
+        closed = np.flatnonzero(gaps <= np.percentile(gaps, CLOSED))
+        return [int(k) for k in rng.permutation(closed)[:count]]
+
+    def renderer(self, index: int) -> Renderer:
+        """Of the portrait that frame is. Raises ParlandoError."""
+        picture = Picture(np.ascontiguousarray(self.frames[index]), None, Path(f"{self.name}-{index}"), self.name)
+        return Renderer(picture, find.find(picture), torch.device("cpu"))
+
+    def patterns(self, among: np.ndarray) -> list[Pattern]:
+        """The four references of some of its frames (n,)."""
+        if len(among) < len(NAMES):
+            return []
+        chosen = find_references(self.landmarks[among])
+        return [Pattern.of(self.frames[k], self.landmarks[k]) for k in (among[chosen[n].frame] for n in NAMES)]
+
+
+def pair(
+    renderer: Renderer, patterns: list[Pattern], skin: np.ndarray, landmarks: np.ndarray, truth: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """What the generator sees and shall answer: warped, drawn, truth, patterns, support."""
+    frame = renderer.render(landmarks, network=False)
+    reached = renderer.reached(landmarks)
+    affine = square_of(reached)
+    at = placed(reached[:, :2], inverse(affine))
+    made = np.zeros((SLOTS, SIZE, SIZE, 4), np.uint8)
+    if patterns:
+        made[: len(patterns)] = Patterns(patterns, skin).draw(at)
+    warped, real = (np.asarray(cut(one, affine, SIZE), np.uint8) for one in (frame, truth))
+    return warped, facial_map(at), real, made, np.rint(255 * support(at)).astype(np.uint8)
+
+
+def own_skin(renderer: Renderer) -> np.ndarray:
+    """Mean RGB (3,) of the portrait's skin about the mouth."""
+    affine = square_of(renderer.landmarks)
+    return skin_of(
+        np.asarray(cut(renderer.seen, affine, SIZE), np.uint8), placed(renderer.landmarks[:, :2], inverse(affine))
+    )
+
+
+def film_pairs(film: Film, sources: int, frames: int, others: Film | None, weight: float, seed: int) -> Pairs | None:
+    """Pairs of one film; its patterns come from `others`, else from its own frames at least APART away."""
+    rng = np.random.default_rng(seed)
+    rows: list[tuple[np.ndarray, ...]] = []
+    elsewhere = others.patterns(np.arange(len(others.frames))) if others is not None else []
+    openness = film.gaps + 0.5
+    for source in film.sources(sources, rng):
+        try:
+            renderer = film.renderer(source)
+        except ParlandoError as problem:
+            tqdm.write(f"{film.name}: {problem}", file=sys.stderr)
+            continue
+        skin = own_skin(renderer)
+        each = min(frames // sources, len(film.frames))
+        targets = np.sort(rng.choice(len(film.frames), each, False, openness / openness.sum()))
+        blocks = np.array_split(targets, max(1, round(each / 12)))
+        for block in blocks:
+            patterns = elsewhere
+            if others is None and len(block):
+                reach = APART * film.fps
+                far = np.arange(len(film.frames))
+                far = far[(far < block[0] - reach) | (far > block[-1] + reach)]
+                patterns = film.patterns(far)
+            for k in block:
+                rows.append(pair(renderer, patterns, skin, film.landmarks[k], film.frames[k]))
+    return Pairs.stacked(rows, weight) if rows else None
+
+
+def closed(landmarks: np.ndarray) -> np.ndarray:
+    """The same face with its lips shut: the jaw and the lower lip come up, the upper lip comes down a little."""
+    points = landmarks.copy()
+    down = points[66] - points[62]
+    upper, lower = [61, 62, 63], [67, 66, 65]
+    for a, b in zip(upper, lower, strict=True):
+        gap = points[b] - points[a]
+        points[a] += 0.3 * gap
+        points[b] -= 0.7 * gap
+    points[[50, 51, 52]] += 0.3 * down
+    points[[56, 57, 58]] -= 0.7 * down
+    points[[49, 53]] += 0.12 * down
+    points[[55, 59]] -= 0.3 * down
+    points[[7, 8, 9]] -= 0.6 * down
+    points[[6, 10]] -= 0.45 * down
+    points[[5, 11]] -= 0.25 * down
+    return points
+
+
+def portrait_pairs(path: Path, weight: float) -> Pairs | None:
+    """A portrait that shows teeth, and its mirror image, each closed by warping and opened again."""
+    rows = []
+    picture = image.load(path)
+    for rgb in (picture.rgb, np.ascontiguousarray(picture.rgb[:, ::-1])):
+        try:
+            open_picture = Picture(rgb, None, path, str(path))
+            face = find.find(open_picture)
+            shut = Renderer(open_picture, face, torch.device("cpu")).render(closed(face.landmarks))
+            shut_picture = Picture(np.ascontiguousarray(shut), None, path, str(path))
+            renderer = Renderer(shut_picture, find.find(shut_picture), torch.device("cpu"))
+        except ParlandoError as problem:
+            tqdm.write(f"{path.name}: {problem}", file=sys.stderr)
+            continue
+        rows.append(pair(renderer, [], own_skin(renderer), face.landmarks, rgb))
+    return Pairs.stacked(rows, weight) if rows else None
+
+
+# ---------------------------------------------------------------------------------------------------- gathering pairs
+
+
+def read_grid(folder: Path, names: list[str]) -> Film:
+    """Clips of a GRID folder, one after the other."""
+    with np.load(folder / "landmarks.npz") as stored:
+        films = [Film.read(folder / f"{name}.mp4", stored[name] * FLIP_DEPTH, 25.0) for name in names]
+    frames = np.concatenate([film.frames for film in films])
+    return Film(names[0], frames, np.concatenate([film.landmarks for film in films]), 25.0)
+
+
+def _grid_job(job: tuple[Path, str, list[str], int]) -> Pairs | None:
+    folder, name, others, seed = job
+    return film_pairs(read_grid(folder, [name]), 1, GRID_PAIRS, read_grid(folder, others), 1.0, seed)
+
+
+def _free_job(job: tuple[Path, Path, str, int]) -> Pairs | None:
+    folder, landmarks, name, seed = job
+    with np.load(landmarks) as stored:
+        film = Film.read(folder / f"{name}.mp4", stored[name], float(stored[f"{name}_fps"]))
+    count = int(FREE_PAIRS * SOURCES * min(1.0, len(film.frames) / 250))
+    return film_pairs(film, SOURCES, count, None, 1.0 if name.startswith("obama") else 2.0, seed)
+
+
+def _portrait_job(path: Path) -> Pairs | None:
+    return portrait_pairs(path, 3.0)
+
+
+def _work(job: tuple[Callable[..., Pairs | None], object]) -> Pairs | None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    return job[0](job[1])
+
+
+def jobs(data: Path, landmarks: Path, seed: int) -> Iterator[tuple[Callable[..., Pairs | None], object]]:
+    """What pairs are made of, each with the function that makes them."""
+    rng = np.random.default_rng(seed)
+    with np.load(landmarks) as stored:
+        names = sorted(n for n in stored.files if f"{n}_fps" in stored.files and n not in HELD_OUT)
+    for k, name in enumerate(names):
+        yield _free_job, (data / "addresses", landmarks, name, seed + k)
+    for entry in json.loads((data / "portraits" / "index.json").read_text()):
+        if entry["lip_gap"] >= 0.05:
+            yield _portrait_job, data / "portraits" / entry["file"]
+    with np.load(data / "grid_s1" / "landmarks.npz") as stored:
+        clips = sorted(stored.files)[:-GRID_HELD_OUT]
+    for k, name in enumerate(clips):
+        yield _grid_job, (data / "grid_s1", name, [str(n) for n in rng.choice(clips, 4)], seed + 1000 + k)
+
+
+def gather(data: Path, landmarks: Path, seed: int, workers: int) -> Pairs:
+    """All pairs, made on `workers` processes."""
+    listed = list(jobs(data, landmarks, seed))
+    with ProcessPoolExecutor(workers) as pool:
+        made = list(tqdm(pool.map(_work, listed), total=len(listed), desc="pairs", file=sys.stderr, mininterval=20))
+    return Pairs.joined([part for part in made if part is not None])
+
+
+# ----------------------------------------------------------------------------------------------------------- training
+
+BATCH = 8
+PEAK, LEAST = 1e-3, 1e-5  # learning rate
+WARM = 300  # steps
+EASED = 0.999  # of the shipped weights' mean over the last steps
+SAVE_EVERY = 250
+INSIDE, LIPS, SKIN = 5.0, 3.0, 1.0  # weights of L_sp
+SLOPE, SEEN = 1.0, 0.25  # weights of edges and of the perceptual distance
+NOTHING, DROPPED = 0.35, 0.25  # chance that a pair has no pattern, and that one of its patterns is left out
+
+
+@dataclass
+class Batch:
+    """Tensors of B pairs as `StyleAwareGenerator` takes them, and `truth` (B, 3, 128, 128)."""
+
+    warped: Tensor
+    drawn: Tensor
+    patterns: Tensor
+    support: Tensor
+    truth: Tensor
+
+
+def drawn_batch(pairs: Pairs, seed: int, step: int, members: range) -> Batch:
+    """The members of a step's batch, varied: mirrored, other light and colour, softer, patterns left out."""
+    chance = pairs.weight / pairs.weight.sum()
+    which = np.random.default_rng((seed, step)).choice(len(chance), BATCH, p=chance)
+    rows = [_varied(pairs, int(which[k]), np.random.default_rng((seed, step, k))) for k in members]
+    return Batch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
+
+
+def _varied(pairs: Pairs, index: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    pictures = [pairs.warped[index], pairs.truth[index]]
+    patterns, drawn, support_ = pairs.patterns[index], pairs.drawn[index], pairs.support[index]
+    if rng.random() < 0.5:
+        pictures = [p[:, ::-1] for p in pictures]
+        patterns, drawn, support_ = patterns[:, :, ::-1], drawn[:, ::-1], support_[:, ::-1]
+    sigma = rng.uniform(0.4, 1.2) if rng.random() < 0.3 else 0.0
+    gain, gamma = rng.uniform(0.75, 1.15) * rng.uniform(0.88, 1.12, 3), rng.uniform(0.75, 1.35)
+    table = np.clip(np.linspace(0, 1, 256)[:, None] ** gamma * gain, 0, 1).astype(np.float32)
+
+    def coloured(picture: np.ndarray, own: np.ndarray) -> np.ndarray:
+        picture = np.ascontiguousarray(picture)
+        if sigma:
+            picture = cv2.GaussianBlur(picture, (0, 0), sigma)
+        return np.stack([table[picture[..., c], c] * own[c] for c in range(3)]).clip(0, 1)
+
+    warped, truth = (coloured(p, np.ones(3, np.float32)) for p in pictures)
+    kept = (rng.random(SLOTS) > DROPPED) & (rng.random() > NOTHING)
+    shown = np.zeros((SLOTS, 4, SIZE, SIZE), np.float32)
+    other = rng.uniform(0.94, 1.06) * rng.uniform(0.96, 1.04, 3)  # colours are never matched exactly
+    for slot in np.flatnonzero(kept & (patterns[..., 3].reshape(SLOTS, -1).max(1) > 0)):
+        shown[slot, :3] = coloured(patterns[slot, ..., :3], other)
+        shown[slot, 3] = patterns[slot, ..., 3] / 255.0
+    lines = np.ascontiguousarray(drawn.transpose(2, 0, 1), np.float32) / 255
+    return warped, lines, shown, np.ascontiguousarray(support_[None], np.float32) / 255, truth
+
+
+def made_of(network: nn.Module, batch: Batch) -> Tensor:
+    """The frames' squares (B, 3, 128, 128)."""
+    answer: Answer = network(batch.warped, batch.drawn, batch.patterns, batch.support)
+    return answer.frame(batch.warped, batch.patterns)
+
+
+def losses(made: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """L_sp with the paper's weights, against the truth instead of the best pattern; edges; perceptual distance."""
+    inside, lips = batch.drawn[:, :1], batch.drawn[:, 1:2]
+    weight = (INSIDE * inside + LIPS * lips + SKIN * (1 - inside - lips).clamp(min=0)) * (batch.support > 0)
+    weight = weight / weight.sum((1, 2, 3), keepdim=True).clamp(min=1.0)
+    apart_by = made - batch.truth
+    pixels = (weight * apart_by.abs()).sum((1, 2, 3)).mean() / 3
+    across, down = apart_by.diff(dim=3).abs(), apart_by.diff(dim=2).abs()
+    edges = ((weight[..., 1:] * across).sum((1, 2, 3)) + (weight[..., 1:, :] * down).sum((1, 2, 3))).mean() / 3
+    window = (..., slice(16, 112), slice(16, 112))
+    with torch.no_grad():
+        goal = features()(batch.truth[window])
+    seen = apart(features()(made[window]), goal).mean()
+    return {"pixels": pixels, "edges": edges, "perceptual": seen}
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Rises over WARM steps and falls as half a cosine."""
+    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+    return min(1.0, (step + 1) / WARM) * (LEAST + (PEAK - LEAST) * fall)
+
+
+def train(
+    pairs: Pairs,
+    work: Path,
+    out: Path,
+    steps: int,
+    seed: int = 0,
+    width: int = 32,
+    resume: bool = False,
+    tell: Callable[[str], None] = print,
+) -> None:
+    """From pairs to weights and a plot of losses. Runs alone, or in each process of `torchrun`."""
+    with together() as (rank, size):
+        torch.manual_seed(seed)
+        network = StyleAwareGenerator(width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        adam = torch.optim.AdamW(network.parameters(), lr=PEAK, weight_decay=1e-4)
+        checkpoint = Checkpoint(work, network, adam, {"seed": seed, "steps": steps, "width": width})
+        mean = {name: value.clone() for name, value in network.state_dict().items()}
+        if resume:
+            mean = checkpoint.resume()
+        trained = spread(network, size)
+        told: list[dict[str, float]] = []
+        bar = tqdm(total=steps, initial=checkpoint.done, unit="step", mininterval=20, disable=rank > 0)
+        while checkpoint.done < steps:
+            for group in adam.param_groups:
+                group["lr"] = learning_rate(checkpoint.done, steps)
+            batch = drawn_batch(pairs, seed, checkpoint.done, share(BATCH, rank, size))
+            parts = losses(made_of(trained, batch), batch)
+            adam.zero_grad()
+            (parts["pixels"] + SLOPE * parts["edges"] + SEEN * parts["perceptual"]).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            adam.step()
+            checkpoint.done += 1
+            eased = min(EASED, checkpoint.done / (checkpoint.done + 100))
+            for name, value in network.state_dict().items():
+                mean[name].lerp_(value, 1 - eased)
+            told.append({name: float(value.detach()) for name, value in parts.items()})
+            bar.update()
+            if rank == 0 and (checkpoint.done % SAVE_EVERY == 0 or checkpoint.done == steps):
+                row = {name: float(np.mean([one[name] for one in told])) for name in told[0]}
+                checkpoint.losses.append({"step": checkpoint.done} | row)
+                told.clear()
+                checkpoint.save(mean)
+                tell(json.dumps({name: round(value, 4) for name, value in checkpoint.losses[-1].items()}))
+        bar.close()
+        if rank == 0:
+            with replacing(out) as part:
+                save_file({name: value.contiguous() for name, value in mean.items()}, part, {"format": FORMAT})
+            plot_losses(checkpoint.losses, out.with_suffix(".png"), "Style-Aware Generator")
+            tell(f"wrote {out}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m engine.training.generator", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the folder shared/data")
+    parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses")
+    parser.add_argument("--work", type=Path, default=Path("build/generator"), help="folder of pairs and checkpoints")
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="the weights to write")
+    parser.add_argument("--steps", type=int, default=9000, help="batches of 8")
+    parser.add_argument("--width", type=int, default=32, help="channels at half resolution")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2, help="processes that make pairs, and threads that train")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    chosen = parser.parse_args(arguments)
+    kept = chosen.work / "pairs"
+    if not (kept / "weight.npy").exists():
+        landmarks = chosen.landmarks or chosen.work / "addresses.npz"
+        if not landmarks.exists():
+            landmarks.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(landmarks, **collect(chosen.data / "addresses"))  # type: ignore[arg-type]
+        gather(chosen.data, landmarks, chosen.seed, chosen.workers).save(kept)
+    torch.set_num_threads(chosen.workers)
+    train(Pairs.load(kept), chosen.work, chosen.out, chosen.steps, chosen.seed, chosen.width, chosen.resume)
+
+
+if __name__ == "__main__":
+    main()
