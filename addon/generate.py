@@ -13,7 +13,21 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import audio, compat, jobs, landmarks, pin_frames, portrait, preferences, pump, strips, styles, takes, touch
+from . import (
+    audio,
+    compat,
+    jobs,
+    landmarks,
+    pin_frames,
+    placing,
+    portrait,
+    preferences,
+    pump,
+    strips,
+    styles,
+    takes,
+    touch,
+)
 from .jobs import Job, NotPlaced
 from .problem import Problem
 from .strips import SoundRef
@@ -50,6 +64,8 @@ def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
     audio.check(scene, strip)
     settings = scene.parlando
     style = style_file(settings.style_file)
+    if settings.mouth == "STYLE" and (reason := styles.why_no_mouth(scene)):
+        raise Problem(f"{reason}: choose another style, or Mouth “Portrait”.")
     folder = takes.create_folder(preferences.takes_home(), strip.name)
     try:
         image = portrait.file_of(scene, folder)
@@ -70,6 +86,8 @@ def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
             "blinks": round(settings.blinks, 4),
             "gaze": round(settings.gaze, 4),
             "face": settings.face,
+            "points": placing.points_of(scene),
+            "mouth": settings.mouth.lower(),
             "preview": False,
             "out": str(folder),
             **takes.output(settings.format, settings.mattes),

@@ -71,6 +71,15 @@ class ParlandoScene(bpy.types.PropertyGroup):
         max=1.5,
         subtype="FACTOR",
     )
+    mouth: bpy.props.EnumProperty(
+        name="Mouth",
+        description="Whose teeth and tongue are seen when the lips part",
+        items=(
+            ("OWN", "Portrait", "The portrait's own teeth where it shows them, else teeth made to fit it"),
+            ("STYLE", "Style", "What the reference frames of the style show: for a style made of this very person"),
+        ),
+        default="OWN",
+    )
     seed: bpy.props.IntProperty(
         name="Seed", description="Another number gives other head motion and blinks; the same gives the same", min=0
     )

@@ -17,7 +17,7 @@ import bpy
 import bpy.utils.previews
 import numpy as np
 
-from . import audio, compat, generate, jobs, portrait, preferences, pump, strips, styles
+from . import audio, compat, generate, jobs, placing, portrait, preferences, pump, strips, styles
 from .jobs import Job
 from .landmarks import Data
 from .problem import Problem
@@ -93,6 +93,7 @@ def preview(scene: bpy.types.Scene) -> Job:
             "blinks": round(settings.blinks, 4),
             "gaze": round(settings.gaze, 4),
             "face": settings.face,
+            "points": placing.points_of(scene),
             "preview": False,
             "side": SIDE,
             "out": str(folder),

@@ -33,12 +33,14 @@ OWN, OTHER, FIRST = 0, 1, 2  # numbers in the choice: no style, a file elsewhere
 
 @dataclass(frozen=True)
 class Entry:
-    """A style file. damaged: what is wrong with it, empty when it can be used. about: what it says of itself."""
+    """A style file. damaged: what is wrong with it, empty when it can be used. about: what it says of itself. mouth:
+    whether it keeps what its reference frames' mouths show."""
 
     path: Path
     name: str
     damaged: str = ""
     about: str = ""
+    mouth: bool = False
 
     def pictures(self) -> dict[str, Path]:
         """The pictures of its reference frames that are there, by template."""
@@ -60,9 +62,10 @@ def entry(path: Path) -> Entry:
     stamp = state.st_mtime_ns, state.st_size
     if path not in _known or _known[path][0] != stamp:
         try:
-            metadata = _read(path)[0]["__metadata__"]
+            header = _read(path)[0]
+            metadata = header["__metadata__"]
             about = str(metadata.get("about") or "")
-            made = Entry(path, str(metadata.get("name") or path.stem), about=about)
+            made = Entry(path, str(metadata.get("name") or path.stem), about=about, mouth="mouths" in header)
         except (OSError, ValueError, KeyError, TypeError):
             made = Entry(path, path.stem, "it is no style file, or damaged")
         _known[path] = stamp, made
@@ -104,6 +107,14 @@ def choose(scene: bpy.types.Scene, path: Path) -> None:
         return
     beside = preferences.get().styles_folder.startswith("//")
     scene.parlando.style_file = strips.as_stored(path) if beside else str(path)
+
+
+def why_no_mouth(scene: bpy.types.Scene) -> str:
+    """Why the mouth cannot come from the chosen style; empty when it can."""
+    style = chosen(scene)
+    if style is None:
+        return "Choose a style made of this person first"
+    return "" if style.mouth else f"The style “{style.name}” keeps no picture of a mouth"
 
 
 def in_library(path: Path) -> bool:

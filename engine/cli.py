@@ -309,15 +309,19 @@ def _render(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
 
 def _landmarks(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     from engine.face import points
-    from engine.job import landmarks_of
+    from engine.job import is_picture, landmarks_of
 
-    made = landmarks_of(options.source, options.face, bars)
     if options.out.suffix.lower() == ".json":
-        if len(made.landmarks) != 1:
+        if not is_picture(options.source):
             raise InputError(f"{options.out} can hold the points of a picture, not of a video: name it .npz.")
-        points.write(options.out, made.landmarks[0], made.size)
-    else:
-        made.save(options.out)
+        placed = points.points_of(options.source, options.face)
+        points.write(options.out, placed)
+        if not placed["found"]:
+            _say(f"No face was found in {options.source}: {options.out} has an average face's points, to be moved.")
+        result = {"landmarks": str(options.out), "frames": 1, "size": placed["size"], "found": placed["found"]}
+        return _told(options, result, f"68 points in {options.out}")
+    made = landmarks_of(options.source, options.face, bars)
+    made.save(options.out)
     result = {
         "landmarks": str(options.out),
         "frames": len(made.landmarks),

@@ -563,7 +563,7 @@ def _output(request: DubRequest | RenderRequest) -> dict[str, Any]:
     return asked | ({"mouth": request.mouth} if request.mouth != "own" else {})
 
 
-def _is_picture(path: Path) -> bool:
+def is_picture(path: Path) -> bool:
     """By its name: what it holds is checked when it is loaded."""
     return path.suffix.lower() == ".exr" or Image.registered_extensions().get(path.suffix.lower()) in Image.OPEN
 
@@ -578,7 +578,7 @@ def landmarks_of(
 ) -> Landmarks:
     """The 68 landmarks of a picture (one frame) or of every frame of a video or of a part of it, from one second to
     another. Raises InputError."""
-    if _is_picture(source):
+    if is_picture(source):
         picture = image.load(source)
         face = find.find(picture, which)
         points, fps, size = face.landmarks[None], Fraction(25), picture.size
@@ -594,8 +594,8 @@ def pictures_in(source: Path) -> list[Path]:
     """The pictures of a folder in order of their names, a picture itself, none of a video. Raises InputError for a
     folder without."""
     if not source.is_dir():
-        return [source] if _is_picture(source) else []
-    pictures = sorted(path for path in source.iterdir() if _is_picture(path))
+        return [source] if is_picture(source) else []
+    pictures = sorted(path for path in source.iterdir() if is_picture(path))
     if not pictures:
         raise InputError(f"The folder {source} holds no picture: choose one with frames of the style.")
     return pictures

@@ -9,7 +9,8 @@ Blender → engine, one object a line:
     {"id": 6, "verb": "shutdown", "params": {}}
 `params` of `dub` and `render` are the command line's long options with underscores, e.g. for dub
     {"audio": str, "image": str, "style": str|null, "strength": 1.0, "fps": [24, 1], "frames": 264|null, "seed": 0,
-     "head": 1.0, "blinks": 1.0, "gaze": 1.0, "face": 0, "preview": bool, "out": str}
+     "head": 1.0, "blinks": 1.0, "gaze": 1.0, "face": 0, "points": [[x, y, z] × 68]|null, "mouth": "own"|"style",
+     "preview": bool, "out": str}
 (`fps` is a fraction [numerator, denominator]; `frames`, where given, overrides T = round(duration × fps).)
 and for render
     {"landmarks": str, "image": str, "style": str|null, "take": str|null, "face": 0, "preview": bool, "out": str}
@@ -20,6 +21,7 @@ beside it NAME.none.png, NAME.m.png, NAME.r.png, NAME.o.png: the face in its ref
 (`fit`: seconds that style transfer may take, with a video; 0 is the style code alone.)
 and for restyle (the motion of a take's sound in another style → landmarks.npz)
     {"take": str, "style": str|null, "strength": 1.0, "out": str}
+and for points (where the 68 landmarks of a picture lie, to be corrected) {"image": str, "face": 0}
 and for phones (the sounds spoken, as JSON) {"audio": str, "words": str|null, "out": str}
 and for units (landmarks → weights of ARKit's face units) {"landmarks": str, "out": str}
 and for head (a 3D head with face units) {"out": str, "wheels": str|null}
@@ -38,6 +40,7 @@ Engine → Blender, one object a line, each with "event":
     note       {"id", "message": "..."}      worth telling, not an error ("The sound is silent: the mouth stays still.")
     done       {"id", "result": {...}}
                dub/render: {"take": folder, "frames": T, "rendered": n, "reused": m, "size": [w, h]}
+               points: {"points": [[x, y, z] × 68] in pixels, "found": bool, "size": [w, h]}
                phones: {"phones": file, "count": n}
                units: {"units": file, "frames": T, "names": [...]}
                style: {"style": file, "name": str, "pictures": [file × 4]}
@@ -60,6 +63,7 @@ VERBS = (
     "units",
     "head",
     "phones",
+    "points",
     "doctor",
     "frame",
     "cancel",

@@ -198,6 +198,7 @@ def _run(engine: Any, job: _Job) -> dict[str, Any]:
     """One job's result, as JSON takes it."""
     from engine import doctor
     from engine.audio.phones import write_phones
+    from engine.face.points import points_of
     from engine.head_mesh import write_head
     from engine.job import DubRequest, FrameRequest, RenderRequest, RestyleRequest, landmarks_of, style_of
     from engine.motion.units import write_units
@@ -224,6 +225,8 @@ def _run(engine: Any, job: _Job) -> dict[str, Any]:
             found = landmarks_of(params["source"], params.get("face", 0), job.progress)
             found.save(params["out"])
             return {"landmarks": str(params["out"]), "frames": len(found.landmarks), "size": list(found.size)}
+        if job.verb == "points":
+            return points_of(params["image"], params.get("face", 0))
         if job.verb == "phones":
             return write_phones(params["audio"], params["out"], params.get("words"), job.progress)
         if job.verb == "style":

@@ -4,7 +4,7 @@ from typing import Any
 
 import bpy
 
-from ..addon import compat, generate, preferences, strips, takes
+from ..addon import compat, generate, placing, preferences, strips, styles, takes
 from . import parts
 
 
@@ -37,13 +37,23 @@ class PARLANDO_PT_generate(bpy.types.Panel):
             column.template_ID(settings, "portrait_image", open="image.open")
         else:
             column.prop(settings, "portrait_file", text="File")
-        column.prop(settings, "face")
+        row = column.row(align=True)
+        if placing.find(scene) is not None:
+            row.operator("parlando.edit_points", icon="EDITMODE_HLT")
+            row.operator("parlando.remove_points", text="", icon="X")
+        else:
+            row.prop(settings, "face")
+            row.operator("parlando.place_points", text="", icon="OUTLINER_OB_MESH")
 
         column = layout.column()
         column.prop(settings, "style_file")
         row = column.row()
         row.enabled = bool(settings.style_file)
         row.prop(settings, "strength")
+        if settings.style_file:
+            column.row().prop(settings, "mouth", expand=True)
+            if settings.mouth == "STYLE":
+                parts.reason(column, context, styles.why_no_mouth(scene))
         column = layout.column()
         column.prop(settings, "head")
         column.prop(settings, "blinks")

@@ -16,7 +16,7 @@ import numpy as np
 import safetensors.numpy
 
 from engine.errors import InputError, ParlandoError
-from engine.face import find
+from engine.face import find, image
 from engine.face.find import SMALLEST, Face, face_of
 from engine.face.image import Picture
 from engine.face.mesh import IBUG
@@ -26,7 +26,8 @@ from engine.take import replacing
 MESH = Path(__file__).resolve().parents[1] / "weights" / "mesh_base.safetensors"
 STEADY = np.array([0, 1, 2, 14, 15, 16, 27, 28, 29, 30, 31, 33, 35, 36, 39, 42, 45])  # speech does not move them
 MOST_TURN = np.radians([25.0, 35.0])  # up or down, aside: stylised proportions look like turns
-REACH = 1.0  # of the distance of the outer eye corners: how far a moved point takes its surroundings along
+PASSES = ((1.0, 0.5), (0.5, 0.2), (0.2, 0.02))  # how far moved points take others along, in eyes' distances; softness
+AMIDST = 0.3  # of the picture's shorter side: the eyes' distance of a face that nobody has seen yet
 NEAR = 0.35  # of that distance, on average: a face found so near the points is the one they are about
 
 
@@ -47,11 +48,12 @@ def read(path: Path) -> list[list[float]]:
         )
 
 
-def write(path: Path, points: np.ndarray, size: tuple[int, int]) -> None:
-    """A file of points (68, 3) px of a picture of `size`, one line each, to be edited by hand. OutputError."""
-    rows = ",\n".join(f"  [{x:.2f}, {y:.2f}, {z:.2f}]" for x, y, z in points)
+def write(path: Path, placed: dict[str, Any]) -> None:
+    """A file of what `points_of` gives, a line for each point, to be edited by hand. OutputError."""
+    rows = ",\n".join(f"  [{x:.2f}, {y:.2f}, {z:.2f}]" for x, y, z in placed["points"])
+    size = json.dumps(placed["size"])
     with replacing(path) as part:
-        part.write_text(f'{{"size": [{size[0]}, {size[1]}], "points": [\n{rows}\n]}}\n', encoding="utf-8")
+        part.write_text(f'{{"size": {size}, "points": [\n{rows}\n]}}\n', encoding="utf-8")
 
 
 def face_at(picture: Picture, points: Sequence[Sequence[float]], which: int = 0) -> Face:
@@ -64,15 +66,27 @@ def face_at(picture: Picture, points: Sequence[Sequence[float]], which: int = 0)
     except ParlandoError:
         near = False
     mesh = face.mesh.astype(np.float64) if near else average(placed)
-    away = placed - mesh[IBUG, :2]
-    weights = interpolation(mesh[IBUG, :2], np.full(68, REACH * unit), mesh[:, :2])
+    goal = np.column_stack([placed, depth if depth is not None else mesh[IBUG, 2]])
     moved = mesh.copy()
-    moved[:, :2] += weights @ away
-    if depth is not None:
-        moved[:, 2] += weights @ (depth - mesh[IBUG, 2])
-        moved[IBUG, 2] = depth
-    moved[IBUG, :2] = placed
+    for reach, ridge in PASSES:  # smoothly as far as that goes, and what is left close by
+        weights = interpolation(mesh[IBUG, :2], np.full(68, reach * unit), mesh[:, :2], ridge)
+        moved += weights @ (goal - moved[IBUG])
+    moved[IBUG] = goal
     return face_of(moved.astype(np.float32), 1.0)
+
+
+def points_of(path: Path, which: int = 0) -> dict[str, Any]:
+    """Where the landmarks of a picture lie, as JSON takes it: `points` 68 × (x, y, z) px, whether a face was `found`,
+    `size`. Where none is found, an average face's points lie in the middle, to be moved. Raises InputError."""
+    picture = image.load(path)
+    width, height = picture.size
+    try:
+        points, found = find.find(picture, which).landmarks, True
+    except InputError:
+        mesh = safetensors.numpy.load_file(MESH)["mesh"][IBUG]
+        points, found = mesh * AMIDST * min(width, height) + np.array([width / 2, height / 2, 0.0]), False
+    rows = [[round(float(value), 3) for value in point] for point in points]
+    return {"points": rows, "found": found, "size": [width, height]}
 
 
 def _checked(picture: Picture, points: Sequence[Sequence[float]]) -> tuple[np.ndarray, np.ndarray | None]:

@@ -49,10 +49,11 @@ class Flow:
 
     def _whole(self, points: Array, rigid: Array, left_out: tuple[int, ...]) -> Array:
         used = [k for k in range(68) if k not in LIDS and k not in left_out]
+        centres = [*used, *LIDS]  # lids stay where they are whatever the jaw does
         matrix = np.zeros((len(points), 72), np.float32)
         matrix[:, :4] = rigid
         weights = [
-            interpolation(self.landmarks[used, :2], self.radii[used], part)
+            interpolation(self.landmarks[centres, :2], self.radii[centres], part)[:, : len(used)]
             for part in np.array_split(points, len(points) // 2000 + 1)
         ]
         matrix[:, [4 + k for k in used]] = np.concatenate(weights) * rigid[:, 3:]
