@@ -1,8 +1,7 @@
 """How sharp, how like the truth and how untouched the frames are: CPBD, mouth-region L1, background PSNR.
 
 Numpy and OpenCV. Pictures are RGB uint8 (H, W, 3), one frame at a time; landmarks (68, 2 or 3) in their pixels. Does
-not read videos: see `evaluate.py`. No perceptual distance: it would need
-weights that the engine does not have.
+not read videos: see `evaluate.py`. Perceptual distance: `perceptual.py`.
 """
 
 import cv2
@@ -102,13 +101,27 @@ def aligned_mouth(picture: np.ndarray, landmarks: np.ndarray, shape: np.ndarray)
 
     shape: (68, 2) landmarks in patch pixels, see `patch_shape`. Area-averaged, so a larger picture is not punished.
     """
-    turn, _ = cv2.estimateAffinePartial2D(
-        landmarks[EYES_AND_NOSE, :2].astype(np.float64), shape[EYES_AND_NOSE], method=cv2.LMEDS
-    )
+    turn = _turn(landmarks, shape)
     scale = float(np.hypot(turn[0, 0], turn[1, 0]))
     if scale < 1:
         picture = cv2.GaussianBlur(picture, (0, 0), 0.5 / scale)
     return cv2.warpAffine(picture, turn, (PATCH, PATCH), borderMode=cv2.BORDER_REPLICATE).astype(np.float32) / 255
+
+
+def _turn(landmarks: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """The similarity (2, 3) that lays eyes and nose over those of `shape`."""
+    eyes = landmarks[EYES_AND_NOSE, :2].astype(np.float64)
+    turn, _ = cv2.estimateAffinePartial2D(eyes, shape[EYES_AND_NOSE], method=cv2.LMEDS)
+    return np.asarray(turn)
+
+
+def mouth_region(landmarks: np.ndarray, shape: np.ndarray, around: int) -> np.ndarray:
+    """(96, 96) bool: where in `aligned_mouth`'s patch the lips are and what is between them, `around` px larger."""
+    turn = _turn(landmarks, shape)
+    lips = landmarks[48:60, :2] @ turn[:, :2].T + turn[:, 2]
+    mask = np.zeros((PATCH, PATCH), np.uint8)
+    cv2.fillPoly(mask, [np.round(lips).astype(np.int32)], 1)
+    return np.asarray(cv2.dilate(mask, np.ones((2 * around + 1,) * 2, np.uint8)) > 0)
 
 
 def patch_shape(landmarks: np.ndarray) -> np.ndarray:

@@ -26,6 +26,8 @@ from engine.training.generator import APART, HELD_OUT, Film, read_grid
 
 EVERY = 4  # frames: which of a film are measured
 SYSTEMS = ("frozen", "thin-plate", "no proxy", "no network", "result", "no network, patterns", "result, patterns")
+BLOCK = 8  # frames of a film that have the same patterns
+AROUND = 6  # px of a mouth's patch that the mouth's region goes beyond the lips
 SHOWN = 8  # frames of a film's strip
 
 
@@ -84,7 +86,7 @@ def systems(film: Film, source: int, targets: list[int]) -> dict[str, list[np.nd
     made: dict[str, list[np.ndarray]] = {name: [] for name in SYSTEMS}
     reach = APART * film.fps
     numbers = np.arange(len(film.frames))
-    for block in np.array_split(np.array(targets), max(1, len(targets) // 12)):
+    for block in np.array_split(np.array(targets), max(1, len(film.frames) // BLOCK)):
         far = numbers[(numbers < block[0] - reach) | (numbers > block[-1] + reach)]
         patterns = film.patterns(far)
         for k in block:
@@ -99,23 +101,24 @@ def systems(film: Film, source: int, targets: list[int]) -> dict[str, list[np.nd
     return made
 
 
-def measured(film: Film, made: dict[str, list[np.ndarray]], targets: list[int]) -> dict[str, tuple[float, float]]:
-    """Mouth L1 (of 255) and perceptual distance of every system's frames."""
+def measured(film: Film, made: dict[str, list[np.ndarray]], targets: list[int]) -> dict[str, tuple[float, ...]]:
+    """Of every system's frames: L1 (of 255) on the mouth, lips and a rim of skin, perceptual distance of the mouth's
+    patch, and L1 of the whole patch, most of which is skin that no system touches."""
     shape = picture.patch_shape(film.landmarks)
 
     def mouths(frames: list[np.ndarray]) -> np.ndarray:
-        return np.stack(
-            [picture.aligned_mouth(f, film.landmarks[k], shape) for f, k in zip(frames, targets, strict=True)]
-        )
+        pairs = zip(frames, targets, strict=True)
+        return np.stack([picture.aligned_mouth(frame, film.landmarks[k], shape) for frame, k in pairs])
 
     truth = mouths([film.frames[k] for k in targets])
+    where = np.stack([picture.mouth_region(film.landmarks[k], shape, AROUND) for k in targets])
     found = {}
     for name, frames in made.items():
         own = mouths(frames)
-        batches = [torch.from_numpy(v).permute(0, 3, 1, 2) for v in (own, truth)]
+        apart = 255 * np.abs(own - truth).mean(-1)
         with torch.inference_mode():
-            seen = float(distance(*batches).mean())
-        found[name] = (255 * float(np.abs(own - truth).mean()), seen)
+            seen = float(distance(*(torch.from_numpy(v).permute(0, 3, 1, 2) for v in (own, truth))).mean())
+        found[name] = (float(apart[where].mean()), seen, float(apart.mean()))
     return found
 
 
@@ -151,9 +154,9 @@ def main(report: Callable[[str], None] = print) -> None:
     parser.add_argument("--pictures", type=Path, help="folder for film strips")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    table: dict[str, dict[str, tuple[float, float]]] = {}
+    table: dict[str, dict[str, tuple[float, ...]]] = {}
     for name, listed in films(chosen.data, chosen.landmarks).items():
-        rows: dict[str, list[tuple[float, float]]] = {system: [] for system in SYSTEMS}
+        rows: dict[str, list[tuple[float, ...]]] = {system: [] for system in SYSTEMS}
         for film in tqdm(listed, desc=name, mininterval=10):
             source = int(np.argmin(film.gaps))
             targets = [k for k in range(0, len(film.frames), EVERY) if k != source]
@@ -173,10 +176,10 @@ def main(report: Callable[[str], None] = print) -> None:
         chosen.out.write_text(json.dumps(table, indent=1), encoding="utf-8")
 
 
-def markdown(table: dict[str, dict[str, tuple[float, float]]]) -> str:
-    """A table, a row for each system: L1 of 255 and perceptual distance, and in brackets over the thin-plate warp's."""
-    head = "| |" + "".join(f" {name}: mouth L1 | perceptual |" for name in table)
-    lines = [head, "| --- |" + " --- | --- |" * len(table)]
+def markdown(table: dict[str, dict[str, tuple[float, ...]]]) -> str:
+    """A table, a row for each system: the three figures of `measured`, and in brackets over the thin-plate warp's."""
+    head = "| |" + "".join(f" {name}: mouth L1 | perceptual | patch L1 |" for name in table)
+    lines = [head, "| --- |" + " --- |" * 3 * len(table)]
     for system in SYSTEMS:
         cells = [
             f"{value:.3g} ({value / plain:.2f})"

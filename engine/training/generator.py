@@ -15,12 +15,14 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -36,12 +38,14 @@ from engine.render.renderer import Renderer
 from engine.style.reference import NAMES, find_references
 from engine.take import replacing
 from engine.training.landmarks import collect
-from engine.training.loop import Checkpoint, plot_losses, share, spread, together
+from engine.training.loop import Checkpoint, average_gradients, plot_losses, share, together
 
 HELD_OUT = ("ocasio_cortez", "reagan")  # of addresses: measured on, never trained on
 GRID_HELD_OUT = 100  # clips of grid_s1, the last by name
 GRID_PAIRS, FREE_PAIRS, SOURCES = 8, 110, 3  # frames of a GRID clip; frames and sources of a film of free speech
 APART = 1.0  # seconds at least between a pattern and the frame it helps with
+# How often a pair is drawn: GRID's speaker, Obama, two other speakers and 144 faces with teeth count alike in all.
+WEIGHTS_OF = {"grid_s1": 0.35, "obama": 0.6, "hill": 3.0, "noem": 3.0, "portraits": 6.0}
 FLIP_DEPTH = np.array([1.0, 1.0, -1.0])  # the data's z points away from the viewer
 CLOSED = 10  # percentile of the opening under which a frame may be the portrait
 
@@ -223,7 +227,7 @@ def read_grid(folder: Path, names: list[str]) -> Film:
 
 def _grid_job(job: tuple[Path, str, list[str], int]) -> Pairs | None:
     folder, name, others, seed = job
-    return film_pairs(read_grid(folder, [name]), 1, GRID_PAIRS, read_grid(folder, others), 1.0, seed)
+    return film_pairs(read_grid(folder, [name]), 1, GRID_PAIRS, read_grid(folder, others), WEIGHTS_OF["grid_s1"], seed)
 
 
 def _free_job(job: tuple[Path, Path, str, int]) -> Pairs | None:
@@ -231,11 +235,11 @@ def _free_job(job: tuple[Path, Path, str, int]) -> Pairs | None:
     with np.load(landmarks) as stored:
         film = Film.read(folder / f"{name}.mp4", stored[name], float(stored[f"{name}_fps"]))
     count = int(FREE_PAIRS * SOURCES * min(1.0, len(film.frames) / 250))
-    return film_pairs(film, SOURCES, count, None, 1.0 if name.startswith("obama") else 2.0, seed)
+    return film_pairs(film, SOURCES, count, None, WEIGHTS_OF.get(name, WEIGHTS_OF["obama"]), seed)
 
 
 def _portrait_job(path: Path) -> Pairs | None:
-    return portrait_pairs(path, 3.0)
+    return portrait_pairs(path, WEIGHTS_OF["portraits"])
 
 
 def _work(job: tuple[Callable[..., Pairs | None], object]) -> Pairs | None:
@@ -276,7 +280,9 @@ WARM = 300  # steps
 EASED = 0.999  # of the shipped weights' mean over the last steps
 SAVE_EVERY = 250
 INSIDE, LIPS, SKIN = 5.0, 3.0, 1.0  # weights of L_sp
-SLOPE, SEEN = 1.0, 0.25  # weights of edges and of the perceptual distance
+SLOPE, SEEN, JUDGED = 1.0, 0.4, 0.06  # weights of edges, of the perceptual distance and of what the judge says
+JUDGED_FROM, JUDGED_FULLY = 1500, 3000  # steps
+GRAIN = 0.02  # of noise on what the judge sees: it shall not tell a frame by its grain
 NOTHING, DROPPED = 0.35, 0.25  # chance that a pair has no pattern, and that one of its patterns is left out
 
 
@@ -348,10 +354,52 @@ def losses(made: Tensor, batch: Batch) -> dict[str, Tensor]:
     return {"pixels": pixels, "edges": edges, "perceptual": seen}
 
 
+class Judge(nn.Module):
+    """Tells real mouths from made ones, patch by patch (two scales, as pix2pixHD's): an even grey where teeth or a dark
+    cavity should be is right on average and never real."""
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+
+        def scale() -> nn.Sequential:
+            sizes = [5, width, 2 * width, 3 * width]
+            layers: list[nn.Module] = []
+            for a, b in pairwise(sizes):
+                layers += [nn.utils.parametrizations.spectral_norm(nn.Conv2d(a, b, 4, 2, 1)), nn.LeakyReLU(0.2)]
+            return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 3, 1, 1))
+
+        self.scales = nn.ModuleList([scale(), scale()])
+
+    def forward(self, frame: Tensor, batch: Batch) -> list[Tensor]:
+        """Frames (B, 3, 128, 128) → how real each place is, at two scales. Only what the generator may change counts."""
+        seen = batch.warped + batch.support * (frame - batch.warped)
+        whole = torch.cat([seen + GRAIN * torch.randn_like(seen), batch.drawn[:, :2]], 1)[..., 20:116, 16:112]
+        return [self.scales[0](whole), self.scales[1](F.avg_pool2d(whole, 2))]
+
+
 def learning_rate(step: int, steps: int) -> float:
     """Rises over WARM steps and falls as half a cosine."""
     fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
     return min(1.0, (step + 1) / WARM) * (LEAST + (PEAK - LEAST) * fall)
+
+
+def learn(made_by: nn.Module, judge: nn.Module, batch: Batch, trust: float) -> dict[str, float]:
+    """Gradients of one step for both networks, hinge losses between them; the losses."""
+    made = made_of(made_by, batch)
+    parts = losses(made, batch)
+    whole = parts["pixels"] + SLOPE * parts["edges"] + SEEN * parts["perceptual"]
+    if trust > 0:
+        judge.requires_grad_(False)
+        parts["real"] = -torch.stack([said.mean() for said in judge(made, batch)]).mean()
+        whole = whole + JUDGED * trust * parts["real"]
+        judge.requires_grad_(True)
+    whole.backward()
+    said_made, said_true = judge(made.detach(), batch), judge(batch.truth, batch)
+    pairs = zip(said_made, said_true, strict=True)
+    parts["judge"] = torch.stack([F.relu(1 + a).mean() + F.relu(1 - b).mean() for a, b in pairs]).mean()
+    parts["judge"].backward()
+    parts.setdefault("real", torch.zeros(()))
+    return {name: float(value.detach()) for name, value in parts.items()}
 
 
 def train(
@@ -367,29 +415,30 @@ def train(
     """From pairs to weights and a plot of losses. Runs alone, or in each process of `torchrun`."""
     with together() as (rank, size):
         torch.manual_seed(seed)
-        network = StyleAwareGenerator(width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        adam = torch.optim.AdamW(network.parameters(), lr=PEAK, weight_decay=1e-4)
+        network = nn.ModuleDict({"generator": StyleAwareGenerator(width), "judge": Judge()})
+        made_by, judge = network["generator"], network["judge"]
+        adam = torch.optim.AdamW(network.parameters(), lr=PEAK, weight_decay=1e-4, betas=(0.5, 0.99))
         checkpoint = Checkpoint(work, network, adam, {"seed": seed, "steps": steps, "width": width})
-        mean = {name: value.clone() for name, value in network.state_dict().items()}
+        mean = {name: value.clone() for name, value in made_by.state_dict().items()}
         if resume:
             mean = checkpoint.resume()
-        trained = spread(network, size)
         told: list[dict[str, float]] = []
         bar = tqdm(total=steps, initial=checkpoint.done, unit="step", mininterval=20, disable=rank > 0)
         while checkpoint.done < steps:
+            torch.manual_seed(seed + 1000 * checkpoint.done + rank)
             for group in adam.param_groups:
                 group["lr"] = learning_rate(checkpoint.done, steps)
-            batch = drawn_batch(pairs, seed, checkpoint.done, share(BATCH, rank, size))
-            parts = losses(made_of(trained, batch), batch)
-            adam.zero_grad()
-            (parts["pixels"] + SLOPE * parts["edges"] + SEEN * parts["perceptual"]).backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            trust = np.clip((checkpoint.done - JUDGED_FROM) / (JUDGED_FULLY - JUDGED_FROM), 0, 1)
+            parts = learn(made_by, judge, drawn_batch(pairs, seed, checkpoint.done, share(BATCH, rank, size)), trust)
+            average_gradients(network, size)
+            torch.nn.utils.clip_grad_norm_(made_by.parameters(), 1.0)
             adam.step()
+            adam.zero_grad()
             checkpoint.done += 1
             eased = min(EASED, checkpoint.done / (checkpoint.done + 100))
-            for name, value in network.state_dict().items():
+            for name, value in made_by.state_dict().items():
                 mean[name].lerp_(value, 1 - eased)
-            told.append({name: float(value.detach()) for name, value in parts.items()})
+            told.append(parts)
             bar.update()
             if rank == 0 and (checkpoint.done % SAVE_EVERY == 0 or checkpoint.done == steps):
                 row = {name: float(np.mean([one[name] for one in told])) for name in told[0]}

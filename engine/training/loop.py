@@ -82,7 +82,7 @@ def write_losses(losses: list[dict[str, float]], path: Path) -> None:
 
 
 def plot_losses(losses: list[dict[str, float]], path: Path, title: str) -> None:
-    """A curve for each kind of loss, logarithmic, as PNG."""
+    """A curve for each kind of loss that is above 0, logarithmic, as PNG."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -90,7 +90,9 @@ def plot_losses(losses: list[dict[str, float]], path: Path, title: str) -> None:
 
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     for name in sorted({key for row in losses for key in row} - {"step"}):
-        rows = [(row["step"], row[name]) for row in losses if name in row]
+        rows = [(row["step"], row[name]) for row in losses if row.get(name, 0.0) > 0]
+        if not rows:
+            continue
         axes.plot(*zip(*rows, strict=True), label=name)
     axes.set(xlabel="step", ylabel="loss", yscale="log", title=title)
     axes.grid(alpha=0.3)
@@ -115,9 +117,14 @@ def together() -> Iterator[tuple[int, int]]:
         torch.distributed.destroy_process_group()
 
 
-def spread(network: nn.Module, size: int) -> nn.Module:
-    """The network as the processes train it together: its gradient is the mean of theirs."""
-    return nn.parallel.DistributedDataParallel(network) if size > 1 else network
+def average_gradients(network: nn.Module, size: int) -> None:
+    """Gives every process the mean of all processes' gradients: what one process would have of the whole batch."""
+    if size == 1:
+        return
+    for parameter in network.parameters():
+        if parameter.grad is not None:
+            torch.distributed.all_reduce(parameter.grad)
+            parameter.grad /= size
 
 
 def share(batch: int, rank: int, size: int) -> range:

@@ -61,7 +61,7 @@ def test_generate_works_with_what_was_moved(
         "voice", str(REPO / "demo" / "source" / "jfk.wav"), 1, 10
     )
     scene.sequence_editor.active_strip = strip
-    SET_RIGHT
+    parlando.compat.set_right(strip, parlando.compat.left(strip) + 3)
     assert bpy.ops.parlando.generate() == {"FINISHED"}
     idle()
     assert bpy.context.window_manager.parlando.outcome == "DONE", bpy.context.window_manager.parlando.message
