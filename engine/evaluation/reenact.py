@@ -112,7 +112,7 @@ def measured(film: Film, made: dict[str, list[np.ndarray]], targets: list[int]) 
 
     truth = mouths([film.frames[k] for k in targets])
     where = np.stack([picture.mouth_region(film.landmarks[k], shape, AROUND) for k in targets])
-    found = {}
+    found: dict[str, tuple[float, ...]] = {}
     for name, frames in made.items():
         own = mouths(frames)
         apart = 255 * np.abs(own - truth).mean(-1)

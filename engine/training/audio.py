@@ -12,18 +12,17 @@ learned from: `grid_s1` without its last 100 clips, `addresses`, and `facegood` 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import safe_open
 from torch import Tensor
 from tqdm import tqdm
 
@@ -36,6 +35,7 @@ from engine.errors import InputError
 from engine.evaluation import landmarks, metrics
 from engine.face.canonical import to_canonical
 from engine.take import replacing
+from engine.training.loop import Checkpoint, plot_losses
 
 RATES = (0.87, 1.0, 1.15)  # speeds at which each recording is heard: other pitches, formants and tempi
 GAINS = (-12.0, 9.0)  # dB, the range of loudness each recording is heard at
@@ -166,12 +166,12 @@ class Training:
         config = self.network.config
         self.hearing = Hearing(clips, options.seed, config.ahead)
         self.state = torch.zeros(config.layers, STREAMS, config.width)
-        self.done = 0
-        self.losses: list[dict[str, float]] = []
+        self.kept = Checkpoint(options.work, self.network, self.adam, {"seed": options.seed, "steps": options.steps})
 
     @property
-    def checkpoint(self) -> Path:
-        return self.options.work / "checkpoint.safetensors"
+    def done(self) -> int:
+        """Steps so far."""
+        return self.kept.done
 
     def step(self) -> float:
         """Learns from one step of the streams; the loss."""
@@ -185,46 +185,20 @@ class Training:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
         self.adam.step()
         self.state = state.detach()
-        self.done += 1
+        self.kept.done += 1
         return float(loss.detach())
 
     def save(self) -> None:
-        """Writes checkpoint.safetensors and loss.csv; each is whole or absent."""
-        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        for name, parameter in self.network.named_parameters():
-            for moment, value in self.adam.state[parameter].items():
-                tensors[f"adam.{name}.{moment}"] = value
-        tensors["state"] = self.state.contiguous()
-        about = {"seed": self.options.seed, "steps": self.options.steps, "done": self.done, "losses": self.losses}
-        self.options.work.mkdir(parents=True, exist_ok=True)
-        with replacing(self.checkpoint) as part:
-            safetensors.torch.save_file(tensors, part, {"about": json.dumps(about)})
-        with replacing(self.options.work / "loss.csv") as part, open(part, "w", newline="") as file:
-            columns = sorted({key for row in self.losses for key in row}, key=lambda key: (key != "step", key))
-            table = csv.DictWriter(file, columns)
-            table.writeheader()
-            table.writerows(self.losses)
+        """Writes checkpoint and losses."""
+        self.kept.save({"state": self.state})
 
     def resume(self) -> None:
-        """Goes back to where the checkpoint was written."""
-        if not self.checkpoint.is_file():
-            raise InputError(f"There is no checkpoint {self.checkpoint} to go on from: leave --resume out.")
-        with safe_open(self.checkpoint, "pt") as file:
-            about = json.loads(file.metadata()["about"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-        cooled = about["done"] > min(about["steps"], self.options.steps) - COOL
-        if about["seed"] != self.options.seed or (cooled and about["steps"] != self.options.steps):
-            raise InputError(
-                f"{self.checkpoint} is of a training with --seed {about['seed']} --steps {about['steps']}: give these, "
-                "or leave --resume out."
-            )
-        self.network.load_state_dict(
-            {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
-        )
-        for name, parameter in self.network.named_parameters():
-            moments = ("step", "exp_avg", "exp_avg_sq")
-            self.adam.state[parameter] = {moment: tensors[f"adam.{name}.{moment}"] for moment in moments}
-        self.state, self.done, self.losses = tensors["state"], about["done"], about["losses"]
+        """Goes back to where the checkpoint was written. A training that has not begun to cool may be made longer."""
+        self.state = self.kept.resume(lambda about, done: self._goes_on(about, done))["state"]
+
+    def _goes_on(self, about: dict[str, Any], done: int) -> bool:
+        cooled = done > min(about["steps"], self.options.steps) - COOL
+        return bool(about["seed"] == self.options.seed and (not cooled or about["steps"] == self.options.steps))
 
 
 def train(options: Options, resume: bool = False, tell: Callable[[str], None] = print) -> None:
@@ -251,9 +225,10 @@ def train(options: Options, resume: bool = False, tell: Callable[[str], None] = 
             if training.done % CHECK_EVERY == 0 or last:
                 row |= {name: held_out(training.network, mel) for name, mel in checks.items()}
                 tell(json.dumps({key: round(value, 4) for key, value in row.items()}))
-            training.losses.append(row)
+            training.kept.losses.append(row)
             training.save()
     bar.close()
+    plot_losses(training.kept.losses, options.work / "loss.png", "APC")
     weights = {name: value.half().contiguous() for name, value in training.network.state_dict().items()}
     with replacing(options.out) as part:
         safetensors.torch.save_file(weights, part, {"format": "1"})

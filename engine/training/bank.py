@@ -5,17 +5,19 @@ in canonical space, and every blink's lid curve; saved for `engine.motion.bank`.
 who looks from prompter to prompter) are reduced to a natural spread, never raised.
 """
 
+import argparse
 from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
+import torch
 
 from engine.audio.features import FRAMES_PER_SECOND, log_mel
 from engine.audio.load import open_audio
 from engine.face.canonical import FLIP, rotation_matrix, rotation_vector, to_canonical
 from engine.motion.bank import BLINK_STEPS, BROWS, FORMAT, NECK, RATE, Loudness
 from engine.motion.curves import cubic, smooth
-from engine.motion.net import CODES_PER_SECOND
+from engine.motion.net import CODES_PER_SECOND, MotionNet
 
 NATURAL = np.radians([3.0, 3.5, 2.5])  # most spread of pitch, yaw, roll a film may keep
 SWAY = 0.03  # most spread of the sway, canonical units (about 3 mm)
@@ -132,3 +134,25 @@ def blinks(canonical: np.ndarray, fps: float) -> tuple[list[np.ndarray], np.ndar
         fade = np.minimum(1, np.minimum(np.arange(BLINK_STEPS), np.arange(BLINK_STEPS)[::-1]) / 3)
         curves.append(np.clip(curve / curve.max(), 0, 1) * fade)
     return curves, np.array(times)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The bank alone, with what the shipped network takes for speech. `engine.training.motion` makes it too."""
+    from engine.audio.speech import SpeechEncoder
+    from engine.training.motion import WEIGHTS, addresses_landmarks, predict, read_addresses
+
+    parser = argparse.ArgumentParser(prog="python -m engine.training.bank", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with addresses")
+    parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses")
+    parser.add_argument("--out", type=Path, default=WEIGHTS / "motion_bank.safetensors", help="the bank to write")
+    chosen = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    net = MotionNet.load(WEIGHTS / "motion_base.safetensors", torch.device("cpu"))
+    clips = read_addresses(chosen.data, chosen.landmarks, SpeechEncoder.load(torch.device("cpu")))
+    speech = {clip.name: predict(net, clip)[:, -1] for clip in clips}
+    tracked = addresses_landmarks(chosen.data, chosen.landmarks)
+    print(f"{chosen.out}: {build_bank(chosen.data / 'addresses', tracked, speech, chosen.out)}")
+
+
+if __name__ == "__main__":
+    main()

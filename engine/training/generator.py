@@ -371,7 +371,7 @@ class Judge(nn.Module):
         self.scales = nn.ModuleList([scale(), scale()])
 
     def forward(self, frame: Tensor, batch: Batch) -> list[Tensor]:
-        """Frames (B, 3, 128, 128) → how real each place is, at two scales. Only what the generator may change counts."""
+        """Frames (B, 3, 128, 128) → how real each place is, at two scales. Only what the generator changes counts."""
         seen = batch.warped + batch.support * (frame - batch.warped)
         whole = torch.cat([seen + GRAIN * torch.randn_like(seen), batch.drawn[:, :2]], 1)[..., 20:116, 16:112]
         return [self.scales[0](whole), self.scales[1](F.avg_pool2d(whole, 2))]

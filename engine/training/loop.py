@@ -8,7 +8,7 @@ one would. Knows no network and no data.
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,15 +49,16 @@ class Checkpoint:
             safetensors.torch.save_file(tensors, part, {"about": json.dumps(about)})
         write_losses(self.losses, self.folder / "loss.csv")
 
-    def resume(self) -> dict[str, Tensor]:
+    def resume(self, goes_on: Callable[[dict[str, Any], int], bool] | None = None) -> dict[str, Tensor]:
         """Goes back to where it was saved; what was saved with it. InputError when there is none or of another
-        training."""
+        training: one of another `about`, unless `goes_on` says of that and of the steps done that it is none."""
         if not self.file.is_file():
             raise InputError(f"There is no checkpoint {self.file} to go on from: leave --resume out.")
         with safe_open(self.file, "pt") as file:
             kept = json.loads(file.metadata()["about"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-        if kept["about"] != self.about:
+        same = goes_on(kept["about"], kept["done"]) if goes_on is not None else kept["about"] == self.about
+        if not same:
             told = " ".join(f"--{name} {value}" for name, value in kept["about"].items())
             raise InputError(f"{self.file} is of a training with {told}: give these, or leave --resume out.")
         self.network.load_state_dict(_named(tensors, "network."))

@@ -22,10 +22,10 @@ from engine.face.points import MESH
 from engine.take import replacing
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m engine.training.mesh_base", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the folder shared/data")
-    folder = parser.parse_args().data / "portraits"
+    folder = parser.parse_args(arguments).data / "portraits"
     meshes = []
     for entry in tqdm(json.loads((folder / "index.json").read_text()), mininterval=10):
         try:

@@ -46,6 +46,7 @@ from engine.motion.net import (
 )
 from engine.training.augment import varied
 from engine.training.bank import build_bank
+from engine.training.loop import Checkpoint, average_gradients, plot_losses, share, together
 from engine.training.sing import songs
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -61,6 +62,7 @@ CLOSED = 0.02  # canonical units between the inner lips: closed, as the tracker 
 CROP = 108  # steps of a training example: 2 s and the context
 BATCH = 16
 RATE = 2e-3
+SAVE_EVERY = 50  # steps
 NOISE_SECONDS = 6.0
 PAUSE = 26  # steps of quiet from which it is silence
 LEAD = 6  # steps before and after sound in which the mouth may move already
@@ -290,38 +292,70 @@ def examples(clips: list[Clip], codes: list[np.ndarray], scale: np.ndarray) -> l
 
 
 def train(
-    clips: list[Clip], codes: list[np.ndarray], basis: np.ndarray, steps: int, seed: int, label: str = ""
+    clips: list[Clip],
+    codes: list[np.ndarray],
+    basis: np.ndarray,
+    steps: int,
+    seed: int,
+    label: str = "",
+    work: Path | None = None,
+    resume: bool = False,
 ) -> MotionNet:
-    """A network that knows these clips, in `steps` steps of 32 crops of about 2 s."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    net = MotionNet(MotionSizes(features=clips[0].features.shape[1], codes=len(basis)))
-    heard = np.concatenate([clip.features for clip in clips if clip.free])
-    moved = np.concatenate([code for clip, code in zip(clips, codes, strict=True) if clip.free])
-    net.mean.copy_(torch.from_numpy(heard.mean(0))[:, None])
-    net.deviation.copy_(torch.from_numpy(heard.std(0) + 1e-3)[:, None])
-    scale = moved.std(0)
-    net.scale.copy_(torch.from_numpy(scale)[:, None])
-    net.basis.copy_(torch.from_numpy(basis))
-    data = examples(clips, codes, scale)
-    chance = np.array([clip.weight * clip.steps for clip in clips])
-    chance /= chance.sum()
-    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps)
-    importance = torch.tensor([2.0, 1.5] + [0.5] * (len(basis) - 2))[None, :, None]
-    net.train()
-    for _ in tqdm(range(steps), desc=label, leave=False):
-        chosen = [crop(data[i], rng) for i in rng.choice(len(data), BATCH, p=chance)]
-        features, truth, closed, speech = (torch.stack(parts) for parts in zip(*chosen, strict=True))
-        codes_out, closed_out, speech_out = net(features)
-        answer = codes_out / net.scale
-        loss = (importance * F.smooth_l1_loss(answer, truth, reduction="none", beta=1.0)).mean()
-        loss = loss + 0.3 * F.binary_cross_entropy_with_logits(closed_out, closed)
-        loss = loss + 0.3 * F.binary_cross_entropy_with_logits(speech_out, speech)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+    """A network that knows these clips, in `steps` steps of 16 crops of about 2 s. With `work` its checkpoints and
+    losses go there, and it may `resume`. Alone, or in each process of `torchrun`."""
+    with together() as (rank, size):
+        torch.manual_seed(seed)
+        rng = np.random.default_rng(seed)
+        net = MotionNet(MotionSizes(features=clips[0].features.shape[1], codes=len(basis)))
+        heard = np.concatenate([clip.features for clip in clips if clip.free])
+        moved = np.concatenate([code for clip, code in zip(clips, codes, strict=True) if clip.free])
+        net.mean.copy_(torch.from_numpy(heard.mean(0))[:, None])
+        net.deviation.copy_(torch.from_numpy(heard.std(0) + 1e-3)[:, None])
+        scale = moved.std(0)
+        net.scale.copy_(torch.from_numpy(scale)[:, None])
+        net.basis.copy_(torch.from_numpy(basis))
+        data = examples(clips, codes, scale)
+        chance = np.array([clip.weight * clip.steps for clip in clips])
+        chance /= chance.sum()
+        optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps)
+        importance = torch.tensor([2.0, 1.5] + [0.5] * (len(basis) - 2))[None, :, None]
+        kept = Checkpoint(work or Path(), net, optimizer, {"seed": seed, "steps": steps, "codes": len(basis)})
+        done = 0
+        if resume:
+            chance_of_torch = kept.resume()["chance"]
+            done = kept.done
+        net.train()
+        told: list[float] = []
+        for step in tqdm(range(steps), desc=label, leave=False, disable=rank > 0):
+            chosen = [crop(data[i], rng) for i in rng.choice(len(data), BATCH, p=chance)]
+            if step < done:  # drawn again, so that what comes is drawn as it would have been
+                schedule.step()
+                continue
+            if resume and step == done:
+                torch.set_rng_state(chance_of_torch)
+            members = share(BATCH, rank, size)
+            features, truth, closed, speech = (
+                torch.stack([parts[k] for k in members]) for parts in zip(*chosen, strict=True)
+            )
+            codes_out, closed_out, speech_out = net(features)
+            answer = codes_out / net.scale
+            loss = (importance * F.smooth_l1_loss(answer, truth, reduction="none", beta=1.0)).mean()
+            loss = loss + 0.3 * F.binary_cross_entropy_with_logits(closed_out, closed)
+            loss = loss + 0.3 * F.binary_cross_entropy_with_logits(speech_out, speech)
+            optimizer.zero_grad()
+            loss.backward()
+            average_gradients(net, size)
+            optimizer.step()
+            schedule.step()
+            told.append(float(loss.detach()))
+            kept.done = step + 1
+            if work is not None and rank == 0 and (kept.done % SAVE_EVERY == 0 or kept.done == steps):
+                kept.losses.append({"step": kept.done, "loss": float(np.mean(told))})
+                told.clear()
+                kept.save({"chance": torch.get_rng_state()})
+        if work is not None and rank == 0:
+            plot_losses(kept.losses, work / "loss.png", "Motion Generator")
     return net.eval()
 
 
@@ -401,7 +435,7 @@ def calibrate(net: MotionNet, clips: list[Clip], codes: list[np.ndarray], told: 
         net.knots_out[k] = torch.from_numpy(np.maximum.accumulate(y))
 
 
-def main(report: Callable[[str], None] = print) -> None:
+def main(arguments: list[str] | None = None, report: Callable[[str], None] = print) -> None:
     parser = argparse.ArgumentParser(prog="python -m engine.training.motion", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with grid_s1 and addresses")
     parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses")
@@ -413,8 +447,10 @@ def main(report: Callable[[str], None] = print) -> None:
     parser.add_argument("--grid-clips", type=int, help="use only so many GRID clips")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--work", type=Path, default=Path("build/motion"), help="folder for checkpoints and losses")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--quick", action="store_true", help="do not measure on unseen speakers; spread from seen ones")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
     torch.use_deterministic_algorithms(True)
     started = time.monotonic()
@@ -433,7 +469,7 @@ def main(report: Callable[[str], None] = print) -> None:
         song = sung_clips(films, chosen.data, encoder, np.random.default_rng(chosen.seed))
         clips, codes = clips + song, codes + [encode(clip.offsets, basis) for clip in song]
     codes = [code * gains[clip.speaker] for clip, code in zip(clips, codes, strict=True)]
-    net = train(clips, codes, basis, chosen.steps, chosen.seed, "shipped")
+    net = train(clips, codes, basis, chosen.steps, chosen.seed, "shipped", chosen.work, chosen.resume)
     if chosen.quick:
         told = {clip.name: predict(net, clip) for clip in clips if clip.free and clip.kind == "film"}
     else:

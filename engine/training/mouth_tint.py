@@ -40,11 +40,11 @@ def teeth_of(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
     return np.median(pixels[light >= np.percentile(light, 60)], axis=0)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--landmarks", type=Path, help="npz of (68, 3) or (478, 3) by file name; else they are found")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     folder = options.data / "portraits"
     mesh = json.loads((options.data / "landmark_indices.json").read_text())["mediapipe_478_to_ibug68"]
     known = dict(np.load(options.landmarks)) if options.landmarks else {}

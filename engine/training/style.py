@@ -72,11 +72,11 @@ def usual_manner(folder: Path, generator: MotionGenerator) -> dict[str, np.ndarr
     return told | {"content": content.astype(np.float16)}
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m engine.training.style", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with grid_s1 and addresses")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the file goes")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
     shapes, widest = templates(chosen.data / "grid_s1")
     tensors = usual_manner(chosen.data / "addresses", MotionGenerator.load(torch.device("cpu")))

@@ -141,12 +141,12 @@ def card(name: str, style: Style) -> str:
 """
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m engine.training.styles", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with addresses")
     parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="where the styles go")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     import torch
 
     torch.set_num_threads(1)

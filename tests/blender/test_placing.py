@@ -1,4 +1,4 @@
-"""Place Points with the real engine: the mesh lies on the face, what is moved in Edit Mode is what Generate works with."""
+"""Place Points with the real engine: the mesh lies on the face; what is moved in Edit Mode is what Generate uses."""
 
 import importlib
 from collections.abc import Callable

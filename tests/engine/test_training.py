@@ -1,0 +1,129 @@
+"""Training: a resumed one goes on as if it had never stopped, two processes learn what one does, stages are told."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from engine.cli import main
+from engine.errors import InputError
+from engine.render.generator import SLOTS
+from engine.render.pattern import SIZE, facial_map, support
+from engine.training import generator, loop
+from engine.training.generator import Pairs
+
+REPO = Path(__file__).resolve().parents[2]
+POINTS = np.array([[20 + 88 * i / 67, 40 + 30 * np.sin(i)] for i in range(68)])
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Pairs:
+    """Twelve of noise: what is learned from them is of no interest, that it is the same is."""
+    rng = np.random.default_rng(0)
+    count = 12
+
+    def noise(*shape: int) -> np.ndarray:
+        return rng.integers(0, 255, (count, *shape), np.uint8)
+
+    lips = np.rint(255 * support(POINTS)).astype(np.uint8)
+    return Pairs(
+        noise(SIZE, SIZE, 3),
+        np.stack([facial_map(POINTS)] * count),
+        noise(SIZE, SIZE, 3),
+        noise(SLOTS, SIZE, SIZE, 4),
+        np.stack([lips] * count),
+        np.ones(count, np.float32),
+    )
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generator, "BATCH", 2)
+    monkeypatch.setattr(generator, "SAVE_EVERY", 2)
+    monkeypatch.setattr(generator, "JUDGED_FROM", 1)
+    monkeypatch.setattr(generator, "JUDGED_FULLY", 3)
+
+
+def test_a_resumed_training_goes_on_as_if_it_had_never_stopped(
+    pairs: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(name: str, steps: int = 6, resume: bool = False) -> dict[str, torch.Tensor]:
+        out = tmp_path / f"{name}.safetensors"
+        generator.train(pairs, tmp_path / name, out, steps, width=8, resume=resume, tell=lambda words: None)
+        return load_file(out)
+
+    whole = train("whole")
+    save = loop.Checkpoint.save
+
+    def cut(kept: loop.Checkpoint, more: dict[str, torch.Tensor]) -> None:
+        save(kept, more)
+        if kept.done == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.Checkpoint, "save", cut)
+    with pytest.raises(KeyboardInterrupt):
+        train("cut")
+    monkeypatch.setattr(loop.Checkpoint, "save", save)
+    again = train("cut", resume=True)
+    for name, value in whole.items():
+        assert torch.equal(value, again[name]), name
+    assert (tmp_path / "whole.png").stat().st_size > 5000  # the plot
+    table = (tmp_path / "whole" / "loss.csv").read_text().splitlines()
+    assert table == (tmp_path / "cut" / "loss.csv").read_text().splitlines() and len(table) == 4
+    with pytest.raises(InputError, match="--steps 6"):
+        train("cut", steps=8, resume=True)
+    with pytest.raises(InputError, match="no checkpoint"):
+        train("new", resume=True)
+
+
+SCRIPT = """
+import sys
+import torch
+from pathlib import Path
+from safetensors.torch import save_file
+sys.path.insert(0, {tests!r})
+import test_training as t
+from engine.training import generator, loop
+torch.set_num_threads(1)
+with loop.together() as (rank, size):
+    torch.manual_seed(1)
+    net, judge = generator.StyleAwareGenerator(8), generator.Judge(4)
+    batch = generator.drawn_batch(t.pairs.__wrapped__(), 0, 5, loop.share(generator.BATCH, rank, size))
+    generator.learn(net, judge, batch, 0.0)
+    loop.average_gradients(net, size)
+    if rank == 0:
+        save_file({{n: p.grad.contiguous() for n, p in net.named_parameters()}}, sys.argv[1])
+"""
+
+
+def test_two_processes_give_the_gradient_of_one(tmp_path: Path) -> None:
+    script = tmp_path / "gradient.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
+    found = []
+    for processes in (1, 2):
+        out = tmp_path / f"{processes}.safetensors"
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        subprocess.run([*command, str(script), str(out)], check=True, env=environment, capture_output=True, cwd=REPO)
+        found.append(load_file(out))
+    moved = 0
+    for name, value in found[0].items():
+        assert torch.allclose(value, found[1][name], rtol=1e-3, atol=1e-6), name
+        moved += int(value.abs().max() > 1e-5)
+    assert moved > 10  # not equal because there is none
+
+
+def test_a_batch_that_cannot_be_dealt_out_is_told() -> None:
+    assert [list(loop.share(8, rank, 2)) for rank in (0, 1)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    with pytest.raises(InputError, match="cannot be dealt out to 3"):
+        loop.share(8, 0, 3)
+
+
+def test_the_verb_tells_stages_it_does_not_know(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["train", "nose", "--data", str(tmp_path)]) == 2
+    assert "choose of audio, mesh, mouth, motion, head, style, styles, generator, all" in capsys.readouterr().err
