@@ -1,0 +1,147 @@
+"""Frames against their own portrait: sharpness of the face, the background, identity, flicker; each with a control.
+
+    python -m engine.evaluation.frames --data DIR [--identity FOLDER] [--count 12]
+
+Portraits of `portraits/` and the demo's say the demo's sentence. Nothing here knows a truth: what is asked is whether a
+frame is as sharp as its portrait, leaves the background alone, shows the same person (`identity.py`, skipped without
+its weights), and does not shimmer: between frames whose head only drifts by parts of a pixel, the face, brought back,
+stays the same.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from engine.audio.load import open_audio
+from engine.errors import ParlandoError
+from engine.evaluation import picture
+from engine.evaluation.identity import Identity, distance
+from engine.face import find, image
+from engine.motion.generate import Motion, MotionGenerator
+from engine.motion.place import place
+from engine.render.renderer import Renderer
+
+DEMO = Path(__file__).resolve().parents[2] / "demo" / "source"
+FRAMES = range(10, 110, 9)  # of the sentence, at 25 fps
+DRIFT = 0.3  # px a frame
+DRIFTED = 12  # frames
+SHAKE = 0.4  # px of noise on the mouth's landmarks, the control of flicker
+
+
+def sharpness(renderer: Renderer, frames: list[np.ndarray], points: np.ndarray) -> tuple[float, float]:
+    """Mean CPBD of the face over the portrait's own; and of frames blurred by 1 px."""
+    own = picture.cpbd(picture.face_crop(renderer.seen, renderer.landmarks))
+    if not own:
+        return float("nan"), float("nan")
+
+    def mean(shown: list[np.ndarray]) -> float:
+        pairs = zip(shown, points, strict=True)
+        values = [picture.cpbd(picture.face_crop(frame, landmarks)) for frame, landmarks in pairs]
+        return float(np.mean([value for value in values if value is not None])) / own
+
+    return mean(frames), mean([cv2.GaussianBlur(frame, (0, 0), 1.0) for frame in frames])
+
+
+def background(renderer: Renderer, frames: list[np.ndarray], points: np.ndarray) -> tuple[float, float]:
+    """Least PSNR (dB) of what is beside and above the head; and of a picture moved by a pixel."""
+    height, width = renderer.seen.shape[:2]
+    mask = picture.background(points, (width, height))
+    if mask.mean() < 0.01:
+        return float("nan"), float("nan")
+    values = [picture.psnr(frame, renderer.seen, mask) for frame in frames]
+    moved = picture.psnr(np.roll(renderer.seen, 1, axis=1), renderer.seen, mask)
+    return min(v for v in values if v is not None), moved or float("nan")
+
+
+def flicker(renderer: Renderer, landmarks: np.ndarray) -> tuple[float, float]:
+    """Mean change (of 255) from frame to frame of a face that drifts by parts of a pixel, brought back to its place;
+    and of one whose mouth's landmarks shake."""
+    rng = np.random.default_rng(0)
+    low, high = np.floor(landmarks[:, :2].min(0)).astype(int), np.ceil(landmarks[:, :2].max(0)).astype(int)
+    low = np.maximum(low, 0)
+    found = []
+    for shake in (0.0, SHAKE):
+        before, changes = None, []
+        for step in range(DRIFTED):
+            shift = np.array([DRIFT, 0.6 * DRIFT]) * step
+            moved = landmarks.copy()
+            moved[:, :2] += shift
+            moved[48:, :2] += shake * rng.standard_normal((20, 2))
+            frame = renderer.render(moved).astype(np.float32)
+            back = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
+            flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
+            still = cv2.warpAffine(frame, back, frame.shape[1::-1], flags=flags)[low[1] : high[1], low[0] : high[0]]
+            if before is not None:
+                changes.append(float(np.abs(still - before).mean()))
+            before = still
+        found.append(float(np.mean(changes)))
+    return found[0], found[1]
+
+
+def figures(
+    renderer: Renderer, motion: Motion, identity: Identity | None, other: np.ndarray | None
+) -> dict[str, float]:
+    """All of one portrait. `other`: another face's numbers, identity's control."""
+    face = find.face_of(renderer.mesh.astype(np.float32), 1.0)
+    points = place(motion, face)[0][list(FRAMES)]
+    frames = [renderer.render(landmarks) for landmarks in points]
+    found: dict[str, float] = {}
+    found["sharpness"], found["sharpness blurred"] = sharpness(renderer, frames, points)
+    found["background dB"], found["background moved 1 px"] = background(renderer, frames, points)
+    found["flicker"], found["flicker shaken"] = flicker(renderer, points[len(points) // 2])
+    if identity is not None:
+        own = identity(renderer.seen, renderer.landmarks)
+        pairs = zip(frames, points, strict=True)
+        found["identity"] = float(np.mean([distance(own, identity(frame, at)) for frame, at in pairs]))
+        if other is not None:
+            found["identity of another"] = distance(own, other)
+    return found
+
+
+def main(report: Callable[[str], None] = print) -> None:
+    parser = argparse.ArgumentParser(prog="python -m engine.evaluation.frames", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the folder shared/data")
+    parser.add_argument("--identity", type=Path, help="folder `model` of npm's @vladmandic/face-api@1.7.15")
+    parser.add_argument("--count", type=int, default=12, help="portraits")
+    parser.add_argument("--out", type=Path, help="the figures as JSON")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    times = np.arange(FRAMES.stop) / 25
+    motion = MotionGenerator.load(torch.device("cpu")).generate(open_audio(DEMO / "jfk.wav"), times, seed=0)
+    identity = Identity(chosen.identity) if chosen.identity is not None else None
+    index = json.loads((chosen.data / "portraits" / "index.json").read_text())
+    files = [chosen.data / "portraits" / entry["file"] for entry in index[:: max(1, len(index) // (chosen.count - 1))]]
+    rows, other = [], None
+    for path in tqdm([DEMO / "astronaut.png", *files[: chosen.count - 1]], mininterval=10):
+        try:
+            loaded = image.load(path)
+            renderer = Renderer(loaded, find.find(loaded), torch.device("cpu"))
+        except ParlandoError as problem:
+            tqdm.write(str(problem))
+            continue
+        rows.append(figures(renderer, motion, identity, other))
+        other = identity(renderer.seen, renderer.landmarks) if identity is not None else None
+    table = {
+        name: [float(f([row[name] for row in rows if name in row])) for f in (np.nanmean, np.nanmin, np.nanmax)]
+        for name in rows[-1]
+    }
+    report(markdown(table, len(rows)))
+    if chosen.out is not None:
+        chosen.out.write_text(json.dumps(table, indent=1), encoding="utf-8")
+
+
+def markdown(table: dict[str, list[float]], count: int) -> str:
+    """A table of mean, least and most over the portraits."""
+    lines = [f"| {count} portraits | mean | least | most |", "| --- | --- | --- | --- |"]
+    lines += [f"| {name} | {' | '.join(f'{value:.3g}' for value in values)} |" for name, values in table.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
