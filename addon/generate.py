@@ -84,6 +84,7 @@ def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
             "seed": settings.seed,
             "head": round(settings.head, 4),
             "blinks": round(settings.blinks, 4),
+            "brows": round(settings.brows, 4),
             "gaze": round(settings.gaze, 4),
             "face": settings.face,
             "points": placing.points_of(scene),

@@ -99,6 +99,14 @@ class ParlandoScene(bpy.types.PropertyGroup):
         max=2.0,
         subtype="FACTOR",
     )
+    brows: bpy.props.FloatProperty(
+        name="Brows",
+        description="Amount of brow motion: 0 none, 1 is as in life",
+        default=1.0,
+        min=0.0,
+        max=2.0,
+        subtype="FACTOR",
+    )
     gaze: bpy.props.FloatProperty(
         name="Steady Gaze",
         description="How far the eyes stay on the point they look at while the head turns: 0 turns them with the head",

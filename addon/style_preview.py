@@ -91,6 +91,7 @@ def preview(scene: bpy.types.Scene) -> Job:
             "seed": settings.seed,
             "head": round(settings.head, 4),
             "blinks": round(settings.blinks, 4),
+            "brows": round(settings.brows, 4),
             "gaze": round(settings.gaze, 4),
             "face": settings.face,
             "points": placing.points_of(scene),

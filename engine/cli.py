@@ -68,6 +68,7 @@ def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
     dub.add_argument("--seed", type=int, default=0, help="the same seed gives the same head motion and blinks")
     dub.add_argument("--head", type=float, default=1.0, help="amount of head motion, 0 to 2")
     dub.add_argument("--blinks", type=float, default=1.0, help="amount of blinks, 0 to 2")
+    dub.add_argument("--brows", type=float, default=1.0, help="amount of brow motion, 0 to 2")
     dub.add_argument(
         "--gaze", type=float, default=1.0, help="how far eyes stay on their point as the head turns, 0 to 1"
     )
@@ -246,6 +247,7 @@ def _dub_request(options: argparse.Namespace) -> Any:
         options.seed,
         options.head,
         options.blinks,
+        options.brows,
         options.gaze,
         options.face,
         not options.no_preview,

@@ -74,7 +74,7 @@ def unheard(message: str) -> None:
 
 @dataclass(frozen=True)
 class DubRequest:
-    """What `dub` is asked. Amounts of head motion, blinks and gaze: 0 is off, 1 as in life."""
+    """What `dub` is asked. Amounts of head motion, blinks, brows and gaze: 0 is off, 1 as in life."""
 
     audio: Path
     image: Path
@@ -86,6 +86,7 @@ class DubRequest:
     seed: int = 0
     head: float = 1.0
     blinks: float = 1.0
+    brows: float = 1.0
     gaze: float = 1.0  # how far eyes stay on their point while the head turns
     face: int = 0  # 0 is the largest
     preview: bool = True
@@ -203,6 +204,7 @@ class Engine:
             "seed": request.seed,
             "head": request.head,
             "blinks": request.blinks,
+            "brows": request.brows,
             "gaze": request.gaze,
             "face": request.face,
             "motion": self.motion.fingerprint,
@@ -242,6 +244,7 @@ class Engine:
             seed=request.seed,
             head=request.head,
             blinks=request.blinks,
+            brows=request.brows,
             style=style,
             strength=request.strength,
             progress=progress,
@@ -278,6 +281,7 @@ class Engine:
             seed=int(was["seed"]),
             head=float(was["head"]),
             blinks=float(was["blinks"]),
+            brows=float(was.get("brows", min(float(was["head"]), 1.0))),  # takes from before they had an amount
             gaze=float(was.get("gaze", 0.0)),
         )
         _check_amounts(again)
@@ -513,6 +517,7 @@ def _check_amounts(request: DubRequest) -> None:
         ("strength", request.strength, 0.0, 1.5),
         ("head", request.head, 0.0, 2.0),
         ("blinks", request.blinks, 0.0, 2.0),
+        ("brows", request.brows, 0.0, 2.0),
         ("gaze", request.gaze, 0.0, 1.0),
     ):
         if not low <= value <= high:

@@ -97,7 +97,8 @@ class PARLANDO_PT_batch(bpy.types.Panel):
         column.prop(item, "style_file")
         if item.style_file:
             column.prop(item, "strength")
-        for name in ("head", "blinks", "gaze", "seed"):
+            column.row().prop(item, "mouth", expand=True)
+        for name in ("head", "blinks", "brows", "gaze", "seed"):
             column.prop(item, name)
 
 

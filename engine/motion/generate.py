@@ -78,12 +78,15 @@ class MotionGenerator:
         seed: int = 0,
         head: float = 1.0,
         blinks: float = 1.0,
+        brows: float = 1.0,
         style: Style | None = None,
         strength: float = 1.0,
         progress: Progress = silent,
     ) -> Motion:
-        """The motion at `times` (T,) s. `head` and `blinks` 0 to 2, 0 is off; `strength` 0 to 1.5 is the style's γ."""
-        for name, value, most in (("head", head, 2.0), ("blinks", blinks, 2.0), ("strength", strength, 1.5)):
+        """The motion at `times` (T,) s. `head`, `blinks` and `brows` 0 to 2, 0 is off; `strength` 0 to 1.5 is the
+        style's γ."""
+        amounts = (("head", head, 2.0), ("blinks", blinks, 2.0), ("brows", brows, 2.0), ("strength", strength, 1.5))
+        for name, value, most in amounts:
             if not 0 <= value <= most:
                 raise InputError(f"The amount of {name} is {value:g}; give a number from 0 to {most:g}.")
         times = np.asarray(times, np.float64)
@@ -99,17 +102,16 @@ class MotionGenerator:
         if style is not None:
             offsets += style.resting(strength)
             if style.adapter is not None:
-                amounts = cubic(style.adapter(codes, gate), times * CODES_PER_SECOND)
-                offsets += strength * decode(amounts, style.adapter.shapes)
+                learned = cubic(style.adapter(codes, gate), times * CODES_PER_SECOND)
+                offsets += strength * decode(learned, style.adapter.shapes)
         rng_head, rng_blinks = (np.random.default_rng([seed, k]) for k in (0, 1))
         pose = np.zeros((len(times), 6), np.float32)
-        if head > 0 and len(times):
-            amount = head * (style.head_scale(strength) if style is not None else 1.0)
+        if max(head, brows) > 0 and len(times):
             drive = self.drive(sound, talking)
-            moved, brows = self.bank.head_and_brows(drive, rng_head, times * RATE)
-            pose = (amount * moved).astype(np.float32)
-            lively = min(head, 1.0) * (style.brow_scale(strength) if style is not None else 1.0)
-            offsets[:, BROWS] += np.einsum("tb,bij->tij", lively * brows, self.bank.brows).astype(np.float32)
+            moved, raised = self.bank.head_and_brows(drive, rng_head, times * RATE)
+            pose = (head * (style.head_scale(strength) if style is not None else 1.0) * moved).astype(np.float32)
+            lively = brows * (style.brow_scale(strength) if style is not None else 1.0)
+            offsets[:, BROWS] += np.einsum("tb,bij->tij", lively * raised, self.bank.brows).astype(np.float32)
         closed = self.bank.blink_curve(times, rng_blinks, blinks)
         if style is None or not style.relax:
             return Motion(offsets, pose, closed, still, times)

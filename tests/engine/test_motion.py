@@ -152,10 +152,13 @@ def test_the_same_seed_gives_the_same_motion(generator: MotionGenerator, words: 
     np.testing.assert_array_equal(first.offsets[:, 48:], other.offsets[:, 48:])  # a seed never changes what is said
 
 
-def test_amounts_of_head_and_blinks(generator: MotionGenerator, speech: Path) -> None:
+def test_amounts_of_head_blinks_and_brows(generator: MotionGenerator, speech: Path) -> None:
     sound, times = open_audio(speech), np.arange(275) / 25
-    off, one, two = (generator.generate(sound, times, head=x, blinks=x) for x in (0.0, 1.0, 2.0))
+    off, one, two = (generator.generate(sound, times, head=x, blinks=x, brows=x) for x in (0.0, 1.0, 2.0))
     assert not off.pose.any() and not off.closed.any() and not off.offsets[:, 17:27].any()
+    np.testing.assert_allclose(two.offsets[:, 17:27], 2 * one.offsets[:, 17:27], atol=1e-6)
+    alone = generator.generate(sound, times, head=0.0)  # brows need no head motion
+    np.testing.assert_array_equal(alone.offsets[:, 17:27], one.offsets[:, 17:27])
     np.testing.assert_allclose(two.pose, 2 * one.pose, rtol=1e-5)
     assert (two.closed > 0.5).sum() > (one.closed > 0.5).sum() > 0
     with pytest.raises(InputError, match="head"):
