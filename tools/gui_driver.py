@@ -308,6 +308,31 @@ def library(window: Any, sequencer: Any, pictures: list[str]) -> Iterator[float]
     yield from until_done()
 
 
+def placed_points(window: Any, layout: Any, sequencer: Any, pictures: list[str]) -> Iterator[float]:
+    """A drawing's 68 points, corrected in Edit Mode; they are taken away again."""
+    settings = bpy.context.scene.parlando
+    before = settings.portrait_source
+    settings.portrait_source = "FILE"
+    settings.portrait_file = str(Path(ARCHIVE).parents[1] / "demo" / "source" / "cartoon.png")
+    with bpy.context.temp_override(window=window, area=sequencer):
+        bpy.ops.parlando.place_points()
+    yield from until_done()
+    window.workspace = layout
+    yield SETTLE
+    view = areas(layout, "VIEW_3D")[0]
+    if view.spaces[0].local_view is not None:
+        region = next(region for region in view.regions if region.type == "WINDOW")
+        with bpy.context.temp_override(window=window, area=view, region=region):
+            bpy.ops.view3d.localview(frame_selected=False)
+    with bpy.context.temp_override(window=window, area=view):
+        bpy.ops.parlando.edit_points()
+    yield 2 * SETTLE
+    pictures.append(picture("points.png"))
+    with bpy.context.temp_override(window=window, area=view):
+        bpy.ops.parlando.remove_points()
+    settings.portrait_source = before
+
+
 def play() -> Iterator[float]:
     """The whole visit. Each yield gives the window back to Blender for so many seconds."""
     pictures: list[str] = []
@@ -395,6 +420,7 @@ def play() -> Iterator[float]:
     yield 2 * SETTLE
     pictures.append(picture("sounds.png"))
     yield from library(window, sequencer, pictures)
+    yield from placed_points(window, layout, sequencer, pictures)
     finish(
         pictures=pictures,
         message=f"{message} The window never stood still for more than {longest:.2f} s. A moved landmark had its "

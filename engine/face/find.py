@@ -63,7 +63,7 @@ def find(picture: Picture, which: int = 0) -> Face:
     if not found:
         raise InputError(
             f"No face was found in {picture.path}: choose a picture where the face is seen from the front and not "
-            "covered, or crop it around the head."
+            "covered, crop it around the head, or place its points by hand."
         )
     if not 0 <= which < len(found):
         many = f"{len(found)} faces" if len(found) > 1 else "one face"
