@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 
 from engine.errors import InputError, MissingModel, OutputError
 from engine.progress import Progress, silent
+from engine.tensors import packed
 
 FETCH_COMMAND = "parlando doctor --fetch"
 POLL_SECONDS = 0.2
@@ -388,8 +388,8 @@ def _provenance(model: Model) -> dict[str, str]:
 def _serialise(model: Model, tensors: Tensors, metadata: dict[str, str]) -> bytes:
     """safetensors bytes whose metadata holds where they come from and a digest of all else in the file."""
     stated = {**_provenance(model), **metadata}
-    plain = safetensors.numpy.save(tensors, stated)
-    return safetensors.numpy.save(tensors, {**stated, "digest": _digest(*_split(plain))})
+    plain = packed(tensors, stated)
+    return packed(tensors, {**stated, "digest": _digest(*_split(plain))})
 
 
 def _split(content: bytes) -> tuple[dict, bytes]:

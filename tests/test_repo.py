@@ -102,6 +102,13 @@ def test_every_weight_has_a_card() -> None:
             assert re.search(what, text), f"{identifier(card)} says nothing of {what}"
 
 
+def test_arrays_are_written_through_one_door() -> None:
+    """safetensors' numpy side scrambles arrays that do not lie in C order (see engine/tensors.py)."""
+    wrong = re.compile(r"safetensors\.numpy\.save|from safetensors\.numpy import .*save")
+    found = [identifier(f) for f in PRODUCT if wrong.search(f.read_text(encoding="utf-8"))]
+    assert found == ["engine/tensors.py"]
+
+
 def test_versions_agree() -> None:
     manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))
     top = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)

@@ -23,6 +23,7 @@ from engine.render.head import Frame
 from engine.render.lips import Lips
 from engine.render.patch import covered, upper_share
 from engine.take import replacing
+from engine.tensors import packed
 
 Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
@@ -122,7 +123,7 @@ def save(patterns: Sequence[Pattern], path: Path) -> None:
         "mouth_points": np.stack([pattern.landmarks for pattern in patterns]).astype(np.float32),
     }
     with replacing(path) as part:
-        part.write_bytes(safetensors.numpy.save(tensors, {"format": "parlando-patterns-1"}))
+        part.write_bytes(packed(tensors, {"format": "parlando-patterns-1"}))
 
 
 def load(path: Path) -> list[Pattern]:

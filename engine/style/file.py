@@ -14,6 +14,7 @@ import safetensors.numpy
 from engine.errors import InputError, OutputError
 from engine.render.pattern import FINE, Pattern
 from engine.style.adapter import Adapter
+from engine.tensors import packed
 
 FORMAT = "parlando-style-2"
 READ = ("parlando-style-1", FORMAT)
@@ -121,7 +122,7 @@ def save(style: Style, path: str | Path) -> None:
         tensors |= style.adapter.tensors()
     metadata = {"format": FORMAT, "name": style.name} | ({"about": style.about} if style.about else {})
     try:
-        part.write_bytes(safetensors.numpy.save(tensors, metadata))
+        part.write_bytes(packed(tensors, metadata))
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

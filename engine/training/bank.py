@@ -9,7 +9,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 import torch
 
 from engine.audio.features import FRAMES_PER_SECOND, log_mel
@@ -18,6 +17,7 @@ from engine.face.canonical import FLIP, rotation_matrix, rotation_vector, to_can
 from engine.motion.bank import BLINK_STEPS, BROWS, FORMAT, NECK, RATE, Loudness
 from engine.motion.curves import cubic, smooth
 from engine.motion.net import CODES_PER_SECOND, MotionNet
+from engine.tensors import packed
 
 NATURAL = np.radians([3.0, 3.5, 2.5])  # most spread of pitch, yaw, roll a film may keep
 SWAY = 0.03  # most spread of the sway, canonical units (about 3 mm)
@@ -69,7 +69,7 @@ def build_bank(
         "blinks": np.array(curves, np.float32),
         "pauses": np.array(pauses, np.float32),
     }
-    out.write_bytes(safetensors.numpy.save(tensors, {"format": FORMAT}))
+    out.write_bytes(packed(tensors, {"format": FORMAT}))
     return {
         "seconds": ends[-1] / RATE,
         "blinks": len(curves),

@@ -18,12 +18,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 
 from engine.face.canonical import FLIP, to_canonical
 from engine.motion.net import mouth_opening
 from engine.motion.units import FORMAT, PATH, FaceUnits, offsets_of
 from engine.take import Landmarks, replacing
+from engine.tensors import packed
 
 PAIRED = (
     "browDown", "browOuterUp", "eyeBlink", "eyeWide", "mouthSmile", "mouthFrown", "mouthDimple", "mouthStretch",
@@ -109,9 +109,7 @@ def main() -> None:
         names, basis, neutral = derive(dict(file), vertices)
     metadata = {"format": FORMAT, "names": json.dumps(names)}
     with replacing(PATH) as part:
-        safetensors.numpy.save_file(
-            {"basis": basis.astype(np.float32), "neutral": neutral.astype(np.float32)}, part, metadata
-        )
+        part.write_bytes(packed({"basis": basis.astype(np.float32), "neutral": neutral.astype(np.float32)}, metadata))
     for name, unit in zip(names, basis, strict=True):
         size = np.linalg.norm(unit, axis=1)
         print(f"{name:18} largest {size.max():.3f} at point {size.argmax()}")

@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from engine.errors import ParlandoError
@@ -20,6 +19,7 @@ from engine.face.canonical import FLIP, rotation_matrix, to_canonical
 from engine.face.mesh import MIRROR
 from engine.face.points import MESH
 from engine.take import replacing
+from engine.tensors import packed
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
         if np.degrees(np.linalg.norm(there.rotation[0])) < 15:
             meshes.append((mesh + mesh[MIRROR] * [-1, 1, 1]) / 2)
     with replacing(MESH) as part:
-        save_file({"mesh": np.median(meshes, 0).astype(np.float32)}, part, {"format": "1"})
+        part.write_bytes(packed({"mesh": np.median(meshes, 0).astype(np.float32)}, {"format": "1"}))
     print(f"wrote {MESH}, the median of {len(meshes)} portraits")
 
 

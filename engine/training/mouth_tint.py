@@ -14,9 +14,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from safetensors.numpy import save_file
 
 from engine.render import mouth
+from engine.tensors import packed
 
 
 def landmarks_of(rgb: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{name}: {weights[name].round(3)}, {len(rows)} portraits, rest {rest:.3f} of {np.std(goal):.3f}")
     out = Path(mouth.TINT)
     out.parent.mkdir(exist_ok=True)
-    save_file(weights, out, metadata={"format": "1"})
+    out.write_bytes(packed(weights, {"format": "1"}))
     print(f"wrote {out}")
 
 

@@ -13,7 +13,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 import torch
 from tqdm import tqdm
 
@@ -23,6 +22,7 @@ from engine.motion.generate import WEIGHTS, MotionGenerator
 from engine.motion.net import OPENING, mouth_opening, mouth_width
 from engine.style.extract import on_opening
 from engine.style.reference import LIMITS, NAMES, WIDEST, mouth_shapes
+from engine.tensors import packed
 from engine.training.motion import HELD_OUT
 
 FPS = 25.0  # of GRID
@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
     tensors |= {"templates": shapes.astype(np.float32), "widest": np.array([widest], np.float32)}
     chosen.out.mkdir(parents=True, exist_ok=True)
     path = chosen.out / "style_base.safetensors"
-    path.write_bytes(safetensors.numpy.save(tensors))
+    path.write_bytes(packed(tensors))
     print(f"{path}: {', '.join(f'{name} {value.shape}' for name, value in tensors.items())}")
 
 

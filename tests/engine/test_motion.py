@@ -176,6 +176,15 @@ def test_codes_stream_like_one_piece(generator: MotionGenerator, speech: Path) -
     np.testing.assert_allclose(pieces, whole, atol=1e-5)
 
 
+def test_the_banks_brows_are_brows() -> None:
+    """Their main component raises or lowers both, smoothly along each and alike on both sides. Once its numbers lay in
+    another order, and every third point of a brow stood up."""
+    main = Bank.load(WEIGHTS / "motion_bank.safetensors").brows[0, :, 1]
+    assert (np.sign(main) == np.sign(main[0])).all()
+    assert np.abs(np.diff(main[:5])).max() < 0.12 and np.abs(np.diff(main[5:])).max() < 0.12
+    np.testing.assert_allclose(main[:5], main[:4:-1], atol=0.08)
+
+
 def test_half_an_hour_of_head_motion_neither_drifts_nor_jumps() -> None:
     bank = Bank.load(WEIGHTS / "motion_bank.safetensors")
     rng = np.random.default_rng(0)
