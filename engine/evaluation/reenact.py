@@ -86,7 +86,7 @@ def systems(film: Film, source: int, targets: list[int]) -> dict[str, list[np.nd
     made: dict[str, list[np.ndarray]] = {name: [] for name in SYSTEMS}
     reach = APART * film.fps
     numbers = np.arange(len(film.frames))
-    for block in np.array_split(np.array(targets), max(1, len(film.frames) // BLOCK)):
+    for block in np.split(np.array(targets), np.flatnonzero(np.diff(np.array(targets) // BLOCK)) + 1):
         far = numbers[(numbers < block[0] - reach) | (numbers > block[-1] + reach)]
         patterns = film.patterns(far)
         for k in block:

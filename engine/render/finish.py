@@ -106,12 +106,11 @@ class Finish:
     def _applied(answer: Answer, shown: NDArray[np.uint8], share: float) -> tuple[Array, Array]:
         """(size, size) of the portrait's own part and (size, size, 3) of what is added, of white; `size` is that of
         `shown` (n, size, size, 4)."""
-        own, others, shift = (part[0].permute(1, 2, 0).numpy() for part in answer)
+        own, others = (part[0].permute(1, 2, 0).numpy() for part in answer)
         size = shown.shape[1] if len(shown) else SIZE
         if size != SIZE:
-            own, others, shift = (cv2.resize(part, (size, size)) for part in (own, others, shift))
-        more = shift.copy()
+            own, others = (cv2.resize(part, (size, size)) for part in (own, others))
+        more = np.zeros((size, size, 3), np.float32)
         for index, pattern in enumerate(shown):
             more += others[..., index, None] * (pattern[..., :3].astype(np.float32) / 255)
-        own = own.reshape(size, size)
-        return 1.0 + share * (own - 1.0), share * more
+        return 1.0 + share * (own.reshape(size, size) - 1.0), share * more

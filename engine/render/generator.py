@@ -1,12 +1,14 @@
 """The Style-Aware Generator: the warped portrait, its facial map and warped style patterns become the frame's mouth.
 
 It does not paint. For each px it says how much of which candidate is to be seen (the warped portrait with the mouth
-proxy, four patterns), and with quarter the sharpness how much lighter, darker or redder; softly, on and around the lips
-only. So nothing it answers can blur a tooth or a lip of the picture, and where it answers nothing the picture is as the
-renderer made it. Trained by `engine/training/generator.py`.
+proxy, four patterns), and, with a quarter of the sharpness, how much light falls there; on and around the lips only.
+So nothing it answers can blur a tooth, veil a dark mouth or tint a lip, and where it answers nothing the picture is as
+the renderer made it. (A first one could also add colours. It was nearer to the truth by every number, and wide open
+mouths of sharp portraits were an even grey.) Trained by `engine/training/generator.py`.
 """
 
 import hashlib
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -23,20 +25,19 @@ FORMAT = "parlando-generator-1"
 SLOTS = 4  # patterns: None, M, R, O
 INPUTS = 3 + 3 + 4 * SLOTS
 ABSENT = 1e-4  # share of a candidate that is not there
-GAIN, SHIFT = 0.6, 0.2  # most that light is changed: times 1 ± GAIN, and ± SHIFT of white in each colour
+DARKEST, BRIGHTEST = 0.4, 1.25  # times what light a candidate has
 
 
 class Answer(NamedTuple):
     """How a frame follows from its candidates: `own` (N, 1, h, w) times the warped portrait, plus `others` (N, 4, h, w)
-    times each pattern, plus `shift` (N, 3, h, w)."""
+    times each pattern."""
 
     own: Tensor
     others: Tensor
-    shift: Tensor
 
     def frame(self, warped: Tensor, patterns: Tensor) -> Tensor:
         """(N, 3, h, w) of warped (N, 3, h, w) and patterns (N, 4, 4 or 3, h, w)."""
-        return self.own * warped + (self.others[:, :, None] * patterns[:, :, :3]).sum(1) + self.shift
+        return self.own * warped + (self.others[:, :, None] * patterns[:, :, :3]).sum(1)
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -66,7 +67,7 @@ class StyleAwareGenerator(nn.Module):
         self.down2 = _convolution(2 * w, 3 * w, 2)
         self.deep = nn.Sequential(*(Residual(3 * w) for _ in range(3)))
         self.up1 = _convolution(5 * w, 2 * w)
-        self.light = _convolution(2 * w, 4)  # a gain and three shifts
+        self.light = _convolution(2 * w, 1)
         self.up2 = _convolution(3 * w, w)
         self.choose = _convolution(w, 4 * (1 + SLOTS + 1))  # a weight for each candidate, and the mask
         with torch.no_grad():
@@ -84,14 +85,15 @@ class StyleAwareGenerator(nn.Module):
         b = self.at1(self.down1(a))
         c = self.deep(F.relu(self.down2(b)))
         d = F.relu(self.up1(torch.cat([_larger(c, 2), b], 1)))
-        light = _larger(torch.tanh(self.light(d)), 4)
+        middle, half = math.log(DARKEST * BRIGHTEST) / 2, math.log(BRIGHTEST / DARKEST) / 2
+        light = _larger(torch.exp(middle + half * torch.tanh(self.light(d) - math.atanh(middle / half))), 4)
         e = F.relu(self.up2(torch.cat([_larger(d, 2), a], 1)))
         chosen = F.pixel_shuffle(self.choose(e), 2)
         bias = torch.cat([torch.zeros_like(known[:, :1]), torch.log(known + ABSENT)], 1)
         weights = torch.softmax(chosen[:, : 1 + SLOTS] + bias, 1)
         mask = torch.sigmoid(chosen[:, -1:]) * support
-        lit = mask * (1 + GAIN * light[:, :1])
-        return Answer((1 - mask) + lit * weights[:, :1], lit * weights[:, 1:], mask * SHIFT * light[:, 1:])
+        lit = mask * light
+        return Answer((1 - mask) + lit * weights[:, :1], lit * weights[:, 1:])
 
     @classmethod
     def load(cls, path: Path = WEIGHTS) -> "StyleAwareGenerator":

@@ -40,7 +40,8 @@ LOWER = [48, 54, 55, 56, 57, 58, 59, 60, 64, 65, 66, 67]
 OUTER, INNER = list(range(48, 60)), list(range(60, 68))
 REACH = 0.5  # of the square: how far a landmark's own motion reaches
 OPEN = 0.06  # of the unit: a mouth open so far shows its inside
-ENOUGH = 0.7  # of the opening drawn: a mouth open so far has enough inside to fill it
+ENOUGH = 0.85  # of the opening drawn: a mouth open so far has enough inside to fill it …
+HALF = 0.4  # … and one open less than this share of that has none
 
 
 def square_of(landmarks: Array, size: int = SIZE) -> Array:
@@ -204,7 +205,7 @@ class Patterns:
             at = (fine + np.float32(0.5)) * np.float32(FINE / SIZE) - np.float32(0.5)
             made[index, ..., :3] = cv2.remap(colours, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             needed = max(OPEN, ENOUGH * slit.gap / (SIZE / SPAN))
-            shown = float(smoothstep(self.openings[index] / needed))
+            shown = float(smoothstep((self.openings[index] / needed - HALF) / (1 - HALF)))
             known = np.clip(255 * (1.0 - opened * (1.0 - shown)), 0, 255).astype(np.uint8)
             made[index, ..., 3] = known if size == SIZE else cv2.resize(known, (size, size))
         return made

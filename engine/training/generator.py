@@ -355,8 +355,8 @@ def losses(made: Tensor, batch: Batch) -> dict[str, Tensor]:
 
 
 class Judge(nn.Module):
-    """Tells real mouths from made ones, patch by patch (two scales, as pix2pixHD's): an even grey where teeth or a dark
-    cavity should be is right on average and never real."""
+    """Tells real mouths from made ones, place by place at two scales, mainly between the lips: an even grey where teeth
+    or a dark cavity should be is right on average and never real."""
 
     def __init__(self, width: int = 24) -> None:
         super().__init__()
@@ -370,11 +370,17 @@ class Judge(nn.Module):
 
         self.scales = nn.ModuleList([scale(), scale()])
 
-    def forward(self, frame: Tensor, batch: Batch) -> list[Tensor]:
-        """Frames (B, 3, 128, 128) → how real each place is, at two scales. Only what the generator changes counts."""
+    def forward(self, frame: Tensor, batch: Batch, kind: float) -> Tensor:
+        """Frames (B, 3, 128, 128): for `kind` 0 how real they are; for 1 and −1 the hinge loss of calling them real
+        and made. Only what the generator changes counts."""
         seen = batch.warped + batch.support * (frame - batch.warped)
         whole = torch.cat([seen + GRAIN * torch.randn_like(seen), batch.drawn[:, :2]], 1)[..., 20:116, 16:112]
-        return [self.scales[0](whole), self.scales[1](F.avg_pool2d(whole, 2))]
+        told = []
+        for scale, picture in zip(self.scales, (whole, F.avg_pool2d(whole, 2)), strict=True):
+            said = scale(picture)
+            weight = F.adaptive_avg_pool2d(picture[:, 3:4] + 0.15 * picture[:, 4:5], said.shape[2:]) + 1e-4
+            told.append((weight * (F.relu(1 - kind * said) if kind else said)).sum() / weight.sum())
+        return torch.stack(told).mean()
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -390,13 +396,11 @@ def learn(made_by: nn.Module, judge: nn.Module, batch: Batch, trust: float) -> d
     whole = parts["pixels"] + SLOPE * parts["edges"] + SEEN * parts["perceptual"]
     if trust > 0:
         judge.requires_grad_(False)
-        parts["real"] = -torch.stack([said.mean() for said in judge(made, batch)]).mean()
+        parts["real"] = -judge(made, batch, 0.0)
         whole = whole + JUDGED * trust * parts["real"]
         judge.requires_grad_(True)
     whole.backward()
-    said_made, said_true = judge(made.detach(), batch), judge(batch.truth, batch)
-    pairs = zip(said_made, said_true, strict=True)
-    parts["judge"] = torch.stack([F.relu(1 + a).mean() + F.relu(1 - b).mean() for a, b in pairs]).mean()
+    parts["judge"] = judge(made.detach(), batch, -1.0) + judge(batch.truth, batch, 1.0)
     parts["judge"].backward()
     parts.setdefault("real", torch.zeros(()))
     return {name: float(value.detach()) for name, value in parts.items()}

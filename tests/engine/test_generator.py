@@ -1,0 +1,170 @@
+"""The Style-Aware Generator and style patterns at work: bounds that hold whatever the weights say, and what they are for."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import engine.style.file as style_file
+from engine.errors import InputError
+from engine.face import find, image
+from engine.job import DubRequest, Engine, RenderRequest, style_of
+from engine.render.generator import BRIGHTEST, DARKEST, SLOTS, StyleAwareGenerator, generator
+from engine.render.pattern import (
+    FINE,
+    SIZE,
+    Pattern,
+    Patterns,
+    facial_map,
+    inverse,
+    placed,
+    square_of,
+    support,
+)
+from engine.render.renderer import Renderer
+from engine.take import Landmarks
+
+
+@pytest.fixture(scope="module")
+def renderer(portrait: Path) -> Renderer:
+    picture = image.load(portrait)
+    return Renderer(picture, find.find(picture), torch.device("cpu"))
+
+
+def opened(renderer: Renderer, by: float) -> np.ndarray:
+    """The portrait's landmarks with the lower lip and jaw `by` eye distances lower."""
+    moved = renderer.landmarks.copy()
+    moved[[55, 56, 57, 58, 59, 65, 66, 67, 7, 8, 9], 1] += by * renderer.shape.frame.unit
+    return moved
+
+
+def in_square(landmarks: np.ndarray) -> np.ndarray:
+    return placed(landmarks[:, :2], inverse(square_of(landmarks)))
+
+
+def test_the_square_is_the_skulls_and_not_the_mouths(renderer: Renderer) -> None:
+    still, wide = square_of(renderer.landmarks), square_of(opened(renderer, 0.3))
+    assert wide == pytest.approx(still)
+    assert in_square(renderer.landmarks)[48:68].min() > 10 and in_square(opened(renderer, 0.3))[:, 1].max() < 1.2 * SIZE
+
+
+def test_a_pattern_of_this_very_frame_is_this_frame(renderer: Renderer) -> None:
+    pattern = Pattern.of(renderer.seen, renderer.landmarks)
+    assert pattern.pixels.shape == (FINE, FINE, 3)
+    (drawn,) = Patterns([pattern], pattern.skin).draw(in_square(renderer.landmarks))
+    own = cv2.resize(pattern.pixels, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    apart = np.abs(drawn[8:-8, 8:-8, :3].astype(int) - own[8:-8, 8:-8])
+    assert apart.mean() < 3 and (drawn[..., 3] > 250).mean() > 0.98
+
+
+def test_what_a_shut_reference_does_not_show_is_unknown(renderer: Renderer) -> None:
+    shut = renderer.render(opened(renderer, -0.1), network=False)  # lips that overlap are shut
+    pattern = Pattern.of(shut, find.find(image.Picture(shut, None, Path("shut"), "shut")).landmarks)
+    wide = in_square(opened(renderer, 0.25))
+    (drawn,) = Patterns([pattern], pattern.skin).draw(wide)
+    inside = facial_map(wide)[..., 0] > 250
+    assert inside.sum() > 100
+    assert drawn[inside, 3].max() < 30 and drawn[~inside & (facial_map(wide)[..., 0] == 0), 3].min() > 250
+    (own,) = Patterns([Pattern.of(renderer.seen, renderer.landmarks)], pattern.skin).draw(in_square(renderer.landmarks))
+    assert own[..., 3].mean() > 250
+
+
+def test_colours_are_matched_to_the_portraits_skin(renderer: Renderer) -> None:
+    pattern = Pattern.of((renderer.seen * np.array([0.6, 0.75, 0.9])).astype(np.uint8), renderer.landmarks)
+    own = Pattern.of(renderer.seen, renderer.landmarks)
+    (drawn,) = Patterns([pattern], own.skin).draw(in_square(renderer.landmarks))
+    (wanted,) = Patterns([own], own.skin).draw(in_square(renderer.landmarks))
+    assert np.abs(drawn[40:110, 20:108, :3].astype(int) - wanted[40:110, 20:108, :3]).mean() < 4
+
+
+def test_whatever_the_weights_say_light_keeps_its_bounds_and_its_place() -> None:
+    torch.manual_seed(3)
+    network = StyleAwareGenerator(8)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(30.0)  # wild ones
+    points = np.array([[64 + 30 * np.cos(i), 64 + 16 * np.sin(i)] for i in range(68)])
+    where = torch.from_numpy(support(points))[None, None]
+    shape = (1, 3, SIZE, SIZE)
+    warped, none = torch.rand(shape), torch.zeros(1, SLOTS, 4, SIZE, SIZE)
+    with torch.inference_mode():
+        answer = network(warped, torch.rand(shape), none, where)
+    frame = answer.frame(warped, none)
+    assert torch.equal(frame[:, :, 0], warped[:, :, 0])  # beyond the support nothing changes
+    ratio = (frame / warped.clamp(min=1e-3))[..., 30:100, 30:100]
+    assert ratio.max() <= BRIGHTEST + 1e-3 and ratio.min() >= DARKEST - 2e-3
+    assert float((frame - warped).abs().max()) > 0.05  # it does say something
+
+
+def test_black_stays_black_and_detail_stays() -> None:
+    """A first generator could add colours, and veiled wide open mouths with grey."""
+    network, _ = generator()
+    points = np.array([[64 + 40 * np.cos(a), 70 + 25 * np.sin(a)] for a in np.linspace(0, 6.2, 68)])
+    where = torch.from_numpy(support(points))[None, None]
+    black = torch.zeros(1, 3, SIZE, SIZE)
+    drawn = torch.from_numpy(facial_map(points)).permute(2, 0, 1)[None].float() / 255
+    with torch.inference_mode():
+        answer = network(black, drawn, torch.zeros(1, SLOTS, 4, SIZE, SIZE), where)
+    assert answer.frame(black, torch.zeros(1, SLOTS, 4, SIZE, SIZE)).abs().max() == 0
+
+
+def test_lips_that_did_not_move_are_the_portraits_to_the_bit(renderer: Renderer) -> None:
+    np.testing.assert_array_equal(renderer.render(renderer.landmarks), renderer.seen)
+
+
+def test_only_the_mouth_is_touched_and_a_large_picture_stays_sharp(portrait: Path) -> None:
+    whole = cv2.resize(cv2.imread(str(portrait)), (1536, 1536), interpolation=cv2.INTER_CUBIC)
+    picture = image.Picture(np.ascontiguousarray(whole[..., ::-1]), None, Path("large"), "large")
+    large = Renderer(picture, find.find(picture), torch.device("cpu"))
+    wide = opened(large, 0.2)
+    plain, made = large.render(wide, network=False), large.render(wide)
+    changed = np.abs(plain.astype(int) - made).max(2) > 0
+    mouth = wide[48:68, :2]
+    low, high = mouth.min(0) - 0.3 * large.shape.frame.unit, mouth.max(0) + 0.3 * large.shape.frame.unit
+    y, x = np.nonzero(changed)
+    assert len(y) and x.min() > low[0] and x.max() < high[0] and y.min() > low[1] and y.max() < high[1]
+
+    def detail(frame: np.ndarray) -> float:
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)[changed.any(1)][:, changed.any(0)]
+        return float(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean() / grey.mean())
+
+    assert detail(made) > 0.85 * detail(plain)
+
+
+def test_the_styles_mouth_is_shown_kept_by_the_take_and_by_its_edits(
+    portrait: Path, words: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    picture = cv2.imread(str(portrait))
+    for number, light in enumerate((0.7, 0.8, 0.9, 1.0)):
+        cv2.imwrite(str(folder / f"{number}.png"), picture * light)
+    style = tmp_path / "style.safetensors"
+    style_of(folder, "own", style)
+    kept = style_file.load(style)
+    assert kept.mouths.shape == (4, FINE, FINE, 3) and len(kept.patterns) == 4
+    engine = Engine("cpu")
+
+    def dub(name: str, mouth: str) -> Path:
+        request = DubRequest(words, portrait, tmp_path / name, style, frames=12, preview=False, mouth=mouth)
+        engine.dub(request)
+        return tmp_path / name
+
+    own, worn = dub("own", "own"), dub("worn", "style")
+    assert (worn / "patterns.safetensors").exists() and not (own / "patterns.safetensors").exists()
+    frames = [cv2.imread(str(take / "frames" / "000010.png")).astype(int) for take in (own, worn)]
+    assert np.abs(frames[0] - frames[1]).max() > 10
+    edited = Landmarks.load(worn / "landmarks.npz")
+    edited.landmarks[3, 57, 1] += 4
+    edited.save(tmp_path / "edited.npz")
+    again = engine.render(
+        RenderRequest(tmp_path / "edited.npz", portrait, tmp_path / "again", take=worn, preview=False)
+    )
+    assert (again.rendered, again.reused) == (1, 11)
+    with pytest.raises(InputError, match="There is no style"):
+        engine.dub(DubRequest(words, portrait, tmp_path / "none", frames=2, preview=False, mouth="style"))
+    with pytest.raises(InputError, match="keeps no pictures of a mouth"):
+        engine.dub(DubRequest(words, portrait, tmp_path / "o", Path("opera"), frames=2, preview=False, mouth="style"))
+    assert not (tmp_path / "none").exists() and not (tmp_path / "o").exists()
