@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.render.generator import SLOTS, Answer, generator
+from engine.render.generator import CPU, SLOTS, Answer, generator
 from engine.render.patch import Box, around
 from engine.render.pattern import (
     FINE,
@@ -39,9 +39,12 @@ COARSE = 1.4  # px of the square for one of the picture, up to which patterns ar
 class Finish:
     """`draw` puts the generator's answer into a frame. Patterns are what the mouth may show beside the portrait."""
 
-    def __init__(self, rgb: Pixels, landmarks: Array, patterns: Sequence[Pattern] = ()) -> None:
-        """`rgb` (H, W, 3) the portrait as networks see it, `landmarks` (68, 3) its own."""
-        self.network, weights = generator()
+    def __init__(
+        self, rgb: Pixels, landmarks: Array, patterns: Sequence[Pattern] = (), device: torch.device = CPU
+    ) -> None:
+        """`rgb` (H, W, 3) the portrait as networks see it, `landmarks` (68, 3) its own. The network is on `device`."""
+        self.device = device
+        self.network, weights = generator(device)
         affine = square_of(landmarks)
         own = np.asarray(cut(rgb, affine, SIZE), np.uint8)
         skin = skin_of(own, placed(landmarks[:, :2], inverse(affine)))
@@ -91,7 +94,7 @@ class Finish:
         patterns[: len(shown)] = shown.astype(np.float32) / 255
 
         def tensor(values: NDArray[Any]) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(values, np.float32))[None]
+            return torch.from_numpy(np.ascontiguousarray(values, np.float32))[None].to(self.device)
 
         with torch.inference_mode():
             answer: Answer = self.network(
@@ -106,7 +109,7 @@ class Finish:
     def _applied(answer: Answer, shown: NDArray[np.uint8], share: float) -> tuple[Array, Array]:
         """(size, size) of the portrait's own part and (size, size, 3) of what is added, of white; `size` is that of
         `shown` (n, size, size, 4)."""
-        own, others = (part[0].permute(1, 2, 0).numpy() for part in answer)
+        own, others = (part[0].permute(1, 2, 0).cpu().numpy() for part in answer)
         size = shown.shape[1] if len(shown) else SIZE
         if size != SIZE:
             own, others = (cv2.resize(part, (size, size)) for part in (own, others))

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from engine.errors import InputError
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "generator.safetensors"
+CPU = torch.device("cpu")
 FORMAT = "parlando-generator-1"
 SLOTS = 4  # patterns: None, M, R, O
 INPUTS = 3 + 3 + 4 * SLOTS
@@ -112,7 +113,8 @@ def _larger(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
-@lru_cache(maxsize=1)
-def generator() -> tuple[StyleAwareGenerator, str]:
-    """The shipped network on the CPU, loaded once, and its weights' hash."""
-    return StyleAwareGenerator.load(), hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:16]
+@lru_cache(maxsize=2)
+def generator(device: torch.device = CPU) -> tuple[StyleAwareGenerator, str]:
+    """The shipped network on a device, loaded once, and its weights' hash."""
+    network = StyleAwareGenerator.load().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network, hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The Style-Aware Generator and style patterns at work: bounds that hold whatever the weights say, and what they are for."""
+"""The Style-Aware Generator and style patterns: bounds that hold whatever the weights say, and what they are for."""
 
 from pathlib import Path
 
@@ -159,9 +159,8 @@ def test_the_styles_mouth_is_shown_kept_by_the_take_and_by_its_edits(
     edited = Landmarks.load(worn / "landmarks.npz")
     edited.landmarks[3, 57, 1] += 4
     edited.save(tmp_path / "edited.npz")
-    again = engine.render(
-        RenderRequest(tmp_path / "edited.npz", portrait, tmp_path / "again", take=worn, preview=False)
-    )
+    request = RenderRequest(tmp_path / "edited.npz", portrait, tmp_path / "again", take=worn, preview=False)
+    again = engine.render(request)
     assert (again.rendered, again.reused) == (1, 11)
     with pytest.raises(InputError, match="There is no style"):
         engine.dub(DubRequest(words, portrait, tmp_path / "none", frames=2, preview=False, mouth="style"))
