@@ -25,7 +25,6 @@ CPU = torch.device("cpu")
 FORMAT = "parlando-generator-1"
 SLOTS = 4  # patterns: None, M, R, O
 INPUTS = 3 + 3 + 4 * SLOTS
-ABSENT = 1e-4  # share of a candidate that is not there
 DARKEST, BRIGHTEST = 0.4, 1.25  # times what light a candidate has
 
 
@@ -90,11 +89,10 @@ class StyleAwareGenerator(nn.Module):
         light = _larger(torch.exp(middle + half * torch.tanh(self.light(d) - math.atanh(middle / half))), 4)
         e = F.relu(self.up2(torch.cat([_larger(d, 2), a], 1)))
         chosen = F.pixel_shuffle(self.choose(e), 2)
-        bias = torch.cat([torch.zeros_like(known[:, :1]), torch.log(known + ABSENT)], 1)
-        weights = torch.softmax(chosen[:, : 1 + SLOTS] + bias, 1)
+        others = torch.softmax(chosen[:, : 1 + SLOTS], 1)[:, 1:] * known  # what is not known cannot be chosen
         mask = torch.sigmoid(chosen[:, -1:]) * support
         lit = mask * light
-        return Answer((1 - mask) + lit * weights[:, :1], lit * weights[:, 1:])
+        return Answer((1 - mask) + lit * (1 - others.sum(1, keepdim=True)), lit * others)
 
     @classmethod
     def load(cls, path: Path = WEIGHTS) -> "StyleAwareGenerator":

@@ -64,9 +64,10 @@ def test_what_a_shut_reference_does_not_show_is_unknown(renderer: Renderer) -> N
     pattern = Pattern.of(shut, find.find(image.Picture(shut, None, Path("shut"), "shut")).landmarks)
     wide = in_square(opened(renderer, 0.25))
     (drawn,) = Patterns([pattern], pattern.skin).draw(wide)
-    inside = facial_map(wide)[..., 0] > 250
+    between, rim = facial_map(wide)[..., 0], np.ones((5, 5), np.uint8)
+    inside, outside = cv2.erode(between, rim) > 250, cv2.dilate(between, rim) == 0
     assert inside.sum() > 100
-    assert drawn[inside, 3].max() < 30 and drawn[~inside & (facial_map(wide)[..., 0] == 0), 3].min() > 250
+    assert drawn[inside, 3].max() < 30 and drawn[outside, 3].min() > 250
     (own,) = Patterns([Pattern.of(renderer.seen, renderer.landmarks)], pattern.skin).draw(in_square(renderer.landmarks))
     assert own[..., 3].mean() > 250
 
@@ -88,12 +89,12 @@ def test_whatever_the_weights_say_light_keeps_its_bounds_and_its_place() -> None
     points = np.array([[64 + 30 * np.cos(i), 64 + 16 * np.sin(i)] for i in range(68)])
     where = torch.from_numpy(support(points))[None, None]
     shape = (1, 3, SIZE, SIZE)
-    warped, none = torch.rand(shape), torch.zeros(1, SLOTS, 4, SIZE, SIZE)
+    warped, none = 0.1 + 0.9 * torch.rand(shape), torch.zeros(1, SLOTS, 4, SIZE, SIZE)
     with torch.inference_mode():
         answer = network(warped, torch.rand(shape), none, where)
     frame = answer.frame(warped, none)
     assert torch.equal(frame[:, :, 0], warped[:, :, 0])  # beyond the support nothing changes
-    ratio = (frame / warped.clamp(min=1e-3))[..., 30:100, 30:100]
+    ratio = frame / warped
     assert ratio.max() <= BRIGHTEST + 1e-3 and ratio.min() >= DARKEST - 2e-3
     assert float((frame - warped).abs().max()) > 0.05  # it does say something
 
