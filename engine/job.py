@@ -221,8 +221,7 @@ class Engine:
                 made = self._moved(heard, total, request, style, face, progress, note)
                 made.size, made.image_sha256 = picture.size, picture.sha256
                 made.save(file)
-            if patterns:
-                pattern.save(patterns, take.folder / PATTERNS)
+            _keep(patterns, take)
             sounds = request.audio if request.preview else None
             return self._frames(take, picture, face, made, None, sounds, progress, patterns)
 
@@ -330,8 +329,7 @@ class Engine:
         }
         with _taking(Take.open(request.out, _plain(request), identity, format)) as take:
             asked.save(take.folder / "landmarks.npz")
-            if patterns:
-                pattern.save(patterns, take.folder / PATTERNS)
+            _keep(patterns, take)
             sound = request.audio
             if sound is None and request.take is not None and (request.take / "audio.wav").exists():
                 sound = request.take / "audio.wav"
@@ -556,6 +554,13 @@ def _patterns(request: DubRequest | RenderRequest, style: Style | None) -> list[
             f"{which}: make one from a clip or pictures of this person, or leave the portrait's own mouth."
         )
     return style.patterns
+
+
+def _keep(patterns: Sequence[Pattern], take: Take) -> None:
+    """In the take, for the rendering of its edits."""
+    if patterns:
+        take.made.append(PATTERNS)
+        pattern.save(patterns, take.folder / PATTERNS)
 
 
 def _output(request: DubRequest | RenderRequest) -> dict[str, Any]:
