@@ -104,21 +104,15 @@ def figures(
     return found
 
 
-def main(report: Callable[[str], None] = print) -> None:
-    parser = argparse.ArgumentParser(prog="python -m engine.evaluation.frames", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the folder shared/data")
-    parser.add_argument("--identity", type=Path, help="folder `model` of npm's @vladmandic/face-api@1.7.15")
-    parser.add_argument("--count", type=int, default=12, help="portraits")
-    parser.add_argument("--out", type=Path, help="the figures as JSON")
-    chosen = parser.parse_args()
-    torch.set_num_threads(1)
+def table(data: Path, weights: Path | None = None, count: int = 12) -> tuple[dict[str, list[float]], int]:
+    """Mean, least and most of every figure over portraits, and how many these are. `weights`: of `Identity`."""
     times = np.arange(FRAMES.stop) / 25
     motion = MotionGenerator.load(torch.device("cpu")).generate(open_audio(DEMO / "jfk.wav"), times, seed=0)
-    identity = Identity(chosen.identity) if chosen.identity is not None else None
-    index = json.loads((chosen.data / "portraits" / "index.json").read_text())
-    files = [chosen.data / "portraits" / entry["file"] for entry in index[:: max(1, len(index) // (chosen.count - 1))]]
+    identity = Identity(weights) if weights is not None else None
+    index = json.loads((data / "portraits" / "index.json").read_text())
+    files = [data / "portraits" / entry["file"] for entry in index[:: max(1, len(index) // (count - 1))]]
     rows, other = [], None
-    for path in tqdm([DEMO / "astronaut.png", *files[: chosen.count - 1]], mininterval=10):
+    for path in tqdm([DEMO / "astronaut.png", *files[: count - 1]], mininterval=10):
         try:
             loaded = image.load(path)
             renderer = Renderer(loaded, find.find(loaded), torch.device("cpu"))
@@ -127,13 +121,23 @@ def main(report: Callable[[str], None] = print) -> None:
             continue
         rows.append(figures(renderer, motion, identity, other))
         other = identity(renderer.seen, renderer.landmarks) if identity is not None else None
-    table = {
-        name: [float(f([row[name] for row in rows if name in row])) for f in (np.nanmean, np.nanmin, np.nanmax)]
-        for name in rows[-1]
-    }
-    report(markdown(table, len(rows)))
+    of_all = (np.nanmean, np.nanmin, np.nanmax)
+    names = rows[-1] if rows else {}
+    return {name: [float(f([row[name] for row in rows if name in row])) for f in of_all] for name in names}, len(rows)
+
+
+def main(report: Callable[[str], None] = print) -> None:
+    parser = argparse.ArgumentParser(prog="python -m engine.evaluation.frames", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the folder shared/data")
+    parser.add_argument("--identity", type=Path, help="folder `model` of npm's @vladmandic/face-api@1.7.15")
+    parser.add_argument("--count", type=int, default=12, help="portraits")
+    parser.add_argument("--out", type=Path, help="the figures as JSON")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    made, count = table(chosen.data, chosen.identity, chosen.count)
+    report(markdown(made, count))
     if chosen.out is not None:
-        chosen.out.write_text(json.dumps(table, indent=1), encoding="utf-8")
+        chosen.out.write_text(json.dumps(made, indent=1), encoding="utf-8")
 
 
 def markdown(table: dict[str, list[float]], count: int) -> str:

@@ -8,13 +8,14 @@ Measures landmarks only: pictures and style are measured elsewhere in this packa
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from engine.audio.load import open_audio
+from engine.audio.load import Sound, open_audio
 from engine.evaluation.metrics import closure_score, correlation, jitter, lag, landmark_distance, silence_motion
 from engine.motion.curves import cubic
 from engine.motion.generate import WEIGHTS, MotionGenerator, decode
@@ -94,8 +95,11 @@ def table(figures: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def read_pairs(folder: Path, names: list[str], generator: MotionGenerator) -> list[Pair]:
-    """Clips of a GRID folder with the generator's answer to their sound."""
+Heard = Callable[[Path], Sound]
+
+
+def read_pairs(folder: Path, names: list[str], generator: MotionGenerator, heard: Heard = open_audio) -> list[Pair]:
+    """Clips of a GRID folder with the generator's answer to their sound, as it is `heard`."""
     from engine.training.motion import read_clip  # training reads the measures above
 
     pairs = []
@@ -103,7 +107,7 @@ def read_pairs(folder: Path, names: list[str], generator: MotionGenerator) -> li
         for name in names:
             landmarks = stored[name].astype(np.float32) * np.array([1, 1, -1], np.float32)
             clip = read_clip(folder / f"{name}.mp4", landmarks, 25.0, generator.encoder, folder.name)
-            codes, _ = generator.codes(open_audio(folder / f"{name}.mp4"))
+            codes, _ = generator.codes(heard(folder / f"{name}.mp4"))
             made = decode(cubic(codes, np.arange(clip.steps)), generator.net.basis.cpu().numpy())
             pairs.append(Pair(made, clip.offsets, clip.speech > 0))
     return pairs

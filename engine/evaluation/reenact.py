@@ -146,16 +146,12 @@ def strip(film: Film, made: dict[str, list[np.ndarray]], targets: list[int]) -> 
     return np.vstack(rows)
 
 
-def main(report: Callable[[str], None] = print) -> None:
-    parser = argparse.ArgumentParser(prog="python -m engine.evaluation.reenact", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the folder shared/data")
-    parser.add_argument("--landmarks", type=Path, required=True, help="npz of engine.training.landmarks for addresses")
-    parser.add_argument("--out", type=Path, help="the table as JSON")
-    parser.add_argument("--pictures", type=Path, help="folder for film strips")
-    chosen = parser.parse_args()
-    torch.set_num_threads(1)
+def measured_films(
+    data: Path, landmarks: Path, pictures: Path | None = None
+) -> dict[str, dict[str, tuple[float, ...]]]:
+    """By set and system the figures of `measured`, films counting alike; film strips go to `pictures`."""
     table: dict[str, dict[str, tuple[float, ...]]] = {}
-    for name, listed in films(chosen.data, chosen.landmarks).items():
+    for name, listed in films(data, landmarks).items():
         rows: dict[str, list[tuple[float, ...]]] = {system: [] for system in SYSTEMS}
         for film in tqdm(listed, desc=name, mininterval=10):
             source = int(np.argmin(film.gaps))
@@ -167,10 +163,22 @@ def main(report: Callable[[str], None] = print) -> None:
                 continue
             for system, figures in measured(film, made, targets).items():
                 rows[system].append(figures)
-            if chosen.pictures is not None:
-                chosen.pictures.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(chosen.pictures / f"{film.name}.png"), strip(film, made, targets)[..., ::-1])
-        table[name] = {system: tuple(np.mean(values, 0).tolist()) for system, values in rows.items()}  # type: ignore[misc]
+            if pictures is not None:
+                pictures.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(pictures / f"{film.name}.png"), strip(film, made, targets)[..., ::-1])
+        table[name] = {system: tuple(np.mean(values, 0).tolist()) for system, values in rows.items()}
+    return table
+
+
+def main(report: Callable[[str], None] = print) -> None:
+    parser = argparse.ArgumentParser(prog="python -m engine.evaluation.reenact", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the folder shared/data")
+    parser.add_argument("--landmarks", type=Path, required=True, help="npz of engine.training.landmarks for addresses")
+    parser.add_argument("--out", type=Path, help="the table as JSON")
+    parser.add_argument("--pictures", type=Path, help="folder for film strips")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    table = measured_films(chosen.data, chosen.landmarks, chosen.pictures)
     report(markdown(table))
     if chosen.out is not None:
         chosen.out.write_text(json.dumps(table, indent=1), encoding="utf-8")

@@ -11,6 +11,7 @@ clip of `mead_style` as reference, by code and by transfer. Takes a quarter of a
 import argparse
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +23,14 @@ from engine.audio.apc import APC, STEPS_PER_SECOND, apc_features
 from engine.audio.load import Sound, open_audio
 from engine.audio.manifold import Manifold
 from engine.audio.speech import SpeechEncoder
-from engine.evaluation import mandarin
+from engine.evaluation import frames, mandarin, reenact
 from engine.evaluation.motion import COLUMNS, HELD_OUT, Pair, measure, read_pairs, with_controls
+from engine.evaluation.noisy import KINDS, under
 from engine.motion.curves import cubic, smooth
 from engine.motion.generate import SMOOTHING, MotionGenerator, decode
 from engine.motion.net import CODES_PER_SECOND, encode
 from engine.training import motion as training
+from engine.training.landmarks import collect
 
 STEPS = 500  # of each network
 
@@ -88,6 +91,21 @@ def shipped(data: Path) -> Iterator[tuple[str, str, dict[str, float]]]:
             yield folder, name, measure(pairs)
 
 
+def disturbed(data: Path) -> Figures:
+    """`grid_others` by the shipped weights with noise and music under the voice."""
+    generator = MotionGenerator.load(torch.device("cpu"))
+    folder = data / "grid_others"
+    with np.load(folder / "landmarks.npz") as stored:
+        names = sorted(stored.files)
+    rows = {"**clean**": measure(read_pairs(folder, names, generator))}
+    with tempfile.TemporaryDirectory() as work:
+        for kind in KINDS:
+            for decibels in (20, 10, 5, 0):
+                pairs = read_pairs(folder, names, generator, under(kind, decibels, Path(work)))
+                rows[f"{kind}, {decibels} dB below the voice"] = measure(pairs)
+    return rows
+
+
 def mandarin_rows(data: Path) -> Figures:
     """Take by take, and the controls of all."""
     pairs = mandarin.read_pairs(data, MotionGenerator.load(torch.device("cpu")))
@@ -111,9 +129,11 @@ def main(report: Callable[[str], None] = print) -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder shared/data")
     parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses")
     parser.add_argument("--out", type=Path, default=Path("docs/evaluation.md"))
+    parser.add_argument("--identity", type=Path, help="folder `model` of npm's @vladmandic/face-api@1.7.15")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     sets: dict[str, Figures] = {}
+    chosen.landmarks = _tracked(chosen.data, chosen.landmarks)
     for folder, name, row in shipped(chosen.data):
         sets.setdefault(folder, {})[f"**{name}**" if name == "result" else name] = row
     free = dict(free_speech(chosen.data, chosen.landmarks))
@@ -125,12 +145,26 @@ def main(report: Callable[[str], None] = print) -> None:
         mandarin=markdown(mandarin_rows(chosen.data)),
         free=markdown(free),
         styles=styles,
+        disturbed=markdown(disturbed(chosen.data)),
+        reenacted=reenact.markdown(reenact.measured_films(chosen.data, _tracked(chosen.data, chosen.landmarks))),
+        frames=frames.markdown(*frames.table(chosen.data, chosen.identity)),
     )
     chosen.out.write_text(text, encoding="utf-8")
     report(text)
 
 
-TEXT = """# How good the motion is
+def _tracked(data: Path, landmarks: Path | None) -> Path:
+    """The npz of the addresses' landmarks, made where it is not given."""
+    if landmarks is not None:
+        return landmarks
+    made = Path("build") / "addresses.npz"
+    if not made.exists():
+        made.parent.mkdir(exist_ok=True)
+        np.savez(made, **collect(data / "addresses"))  # type: ignore[arg-type]
+    return made
+
+
+TEXT = """# How good motion and pictures are
 Made by `make evaluate`; nothing here is written by hand. Opening and width of the lips against tracked truth at 50 Hz,
 in canonical space; LMD in hundredths of the distance between the outer eye corners; *amplitude* and *jitter* over the
 truth's; *closed*: of the truth's closures those made within 80 ms, *rightly*: of those made the ones that are true;
@@ -151,6 +185,26 @@ Eleven minutes the motion was never trained on, against a rig's values mapped to
 (`engine/evaluation/mandarin.py`): only the correlation of the opening tells something.
 
 {mandarin}
+## Noise and music under the voice (`grid_others`), shipped weights
+White to pink noise and melodies of no voice (`engine/evaluation/noisy.py`), so many decibels below the whole clip's
+speech.
+
+{disturbed}
+## Pictures: re-enactment of people the generator never met
+One frame with closed lips is made to move as its film went on, and compared with the film (`python -m
+engine.evaluation.reenact`). *Mouth L1*, of 255: lips, what is between them and a rim of skin; *perceptual*: the
+distance of MobileNetV2's features (not LPIPS); *patch L1*: the whole patch around the mouth, most of which no
+system touches. In brackets: over a plain thin-plate warp's. *Patterns* are four frames of the same film at least a
+second away. The ablation: without proxy (a dark hole), without network, without patterns.
+
+{reenacted}
+## Pictures: frames against their portrait
+The demo's portrait and others say the demo's sentence (`python -m engine.evaluation.frames`). *Sharpness*: CPBD of
+the face over the portrait's own; *background*: PSNR beside and above the head; *flicker*, of 255: change from frame
+to frame of a face that drifts by parts of a pixel, brought back to its place; *identity*: distance of face-api's
+numbers to the portrait (two pictures of one person 0.1 to 0.5, two people 0.8). Beside each its control.
+
+{frames}
 ## Styles: each of 16 clips as reference, one recording spoken in each
 ```
 {styles}
