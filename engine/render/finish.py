@@ -40,10 +40,17 @@ class Finish:
     """`draw` puts the generator's answer into a frame. Patterns are what the mouth may show beside the portrait."""
 
     def __init__(
-        self, rgb: Pixels, landmarks: Array, patterns: Sequence[Pattern] = (), device: torch.device = CPU
+        self,
+        rgb: Pixels,
+        landmarks: Array,
+        patterns: Sequence[Pattern] = (),
+        device: torch.device = CPU,
+        own_teeth: bool = False,
     ) -> None:
-        """`rgb` (H, W, 3) the portrait as networks see it, `landmarks` (68, 3) its own. The network is on `device`."""
+        """`rgb` (H, W, 3) the portrait as networks see it, `landmarks` (68, 3) its own. The network is on `device`.
+        Where the portrait shows its `own_teeth`, nothing gets brighter than they are."""
         self.device = device
+        self.brightest = 1.0 if own_teeth else np.inf
         self.network, weights = generator(device)
         affine = square_of(landmarks)
         own = np.asarray(cut(rgb, affine, SIZE), np.uint8)
@@ -105,8 +112,7 @@ class Finish:
             )
             return answer
 
-    @staticmethod
-    def _applied(answer: Answer, shown: NDArray[np.uint8], share: float) -> tuple[Array, Array]:
+    def _applied(self, answer: Answer, shown: NDArray[np.uint8], share: float) -> tuple[Array, Array]:
         """(size, size) of the portrait's own part and (size, size, 3) of what is added, of white; `size` is that of
         `shown` (n, size, size, 4)."""
         own, others = (part[0].permute(1, 2, 0).cpu().numpy() for part in answer)
@@ -116,4 +122,4 @@ class Finish:
         more = np.zeros((size, size, 3), np.float32)
         for index, pattern in enumerate(shown):
             more += others[..., index, None] * (pattern[..., :3].astype(np.float32) / 255)
-        return 1.0 + share * (own.reshape(size, size) - 1.0), share * more
+        return 1.0 + share * (np.minimum(own.reshape(size, size), self.brightest) - 1.0), share * more

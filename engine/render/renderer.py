@@ -134,7 +134,7 @@ class Renderer:
     @cached_property
     def finish(self) -> Finish:
         """The generator, loaded when it is first needed: its own training does without."""
-        return Finish(self.seen, self.landmarks, self.patterns, self.device)
+        return Finish(self.seen, self.landmarks, self.patterns, self.device, self.interior.own_teeth)
 
     def render(self, landmarks: Array, gaze: Array = AHEAD, network: bool = True) -> Pixels:
         """The frame at `landmarks` (68, 3) source px: (H, W, 3), or (H, W, 4) where the picture has alpha.
