@@ -35,12 +35,12 @@ gui: setup zip
 	$(VENV)/python tools/gui.py --blender "$(BLENDER)"
 
 bench: setup
-	$(VENV)/python -m benchmarks.dub
+	$(VENV)/python -m benchmarks.dub --out docs/pictures
 	$(VENV)/python -m benchmarks.landmarks
 
-# Needs the data in ../shared; takes a quarter of an hour.
+# Needs the data in ../shared; takes 25 minutes. IDENTITY= names the folder `model` of npm's @vladmandic/face-api@1.7.15.
 evaluate: setup
-	$(VENV)/python -m engine.evaluation.report --data ../shared/data
+	$(VENV)/python -m engine.evaluation.report --data ../shared/data $(if $(IDENTITY),--identity $(IDENTITY))
 
 setup: python
 	@$(PYTHON) tools/setup.py

@@ -172,6 +172,8 @@ class Patterns:
 
         Unknown is what lies between the lips where the reference's are shut.
         """
+        if not self.patterns:
+            return np.zeros((0, size, size, 4), np.uint8)
         grid = Grid.of_pixels(0, 0, SIZE, SIZE, STEP)
         nodes = grid.nodes()
         flat = nodes.reshape(-1, 2).astype(np.float64)
