@@ -3,7 +3,7 @@
 # make zip     builds and validates the extension: dist/parlando-*.zip
 # make gui     the same in a Blender with a window, with pictures: docs/pictures (BLENDER= names the command)
 # make bench   time per frame and memory, and how fast a long take is in Blender
-# make evaluate  how good the motion is, with controls: docs/evaluation.md (needs ../shared/data)
+# make evaluate  how good motion and pictures are, with controls: docs/evaluation*.md (needs ../shared/data)
 PYTHON ?= $(firstword $(foreach p,python3.11 /usr/bin/python3.11 $(wildcard $(HOME)/.pyenv/versions/3.11*/bin/python3.11),\
 	$(shell $(p) -c 'import sys; sys.version_info[:2] == (3, 11) and print("$(p)")' 2>/dev/null)))
 BLENDER ?= blender
@@ -40,7 +40,8 @@ bench: setup
 
 # Needs the data in ../shared; takes 25 minutes. IDENTITY= names the folder `model` of npm's @vladmandic/face-api@1.7.15.
 evaluate: setup
-	$(VENV)/python -m engine.evaluation.report --data ../shared/data $(if $(IDENTITY),--identity $(IDENTITY))
+	$(VENV)/python -m engine.evaluation.report --data ../shared/data
+	$(VENV)/python -m engine.evaluation.pictures --data ../shared/data $(if $(IDENTITY),--identity $(IDENTITY))
 
 setup: python
 	@$(PYTHON) tools/setup.py

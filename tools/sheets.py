@@ -80,7 +80,8 @@ def crop(frame: np.ndarray, points: np.ndarray, around: float, side: int, still:
     to[1, 2] = side / 2 - y * side / (2 * half)
     if 2 * half > side:
         frame = cv2.GaussianBlur(frame, (0, 0), 0.4 * half * 2 / side)
-    return np.asarray(cv2.warpAffine(frame, to, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+    white = (255, 255, 255)
+    return np.asarray(cv2.warpAffine(frame, to, (side, side), flags=cv2.INTER_LINEAR, borderValue=white))
 
 
 def label(picture: np.ndarray, title: str) -> np.ndarray:

@@ -23,7 +23,7 @@ from engine.audio.apc import APC, STEPS_PER_SECOND, apc_features
 from engine.audio.load import Sound, open_audio
 from engine.audio.manifold import Manifold
 from engine.audio.speech import SpeechEncoder
-from engine.evaluation import frames, mandarin, reenact
+from engine.evaluation import mandarin
 from engine.evaluation.motion import COLUMNS, HELD_OUT, Pair, measure, read_pairs, with_controls
 from engine.evaluation.noisy import KINDS, under
 from engine.motion.curves import cubic, smooth
@@ -129,11 +129,10 @@ def main(report: Callable[[str], None] = print) -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder shared/data")
     parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses")
     parser.add_argument("--out", type=Path, default=Path("docs/evaluation.md"))
-    parser.add_argument("--identity", type=Path, help="folder `model` of npm's @vladmandic/face-api@1.7.15")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     sets: dict[str, Figures] = {}
-    chosen.landmarks = _tracked(chosen.data, chosen.landmarks)
+    chosen.landmarks = tracked(chosen.data, chosen.landmarks)
     for folder, name, row in shipped(chosen.data):
         sets.setdefault(folder, {})[f"**{name}**" if name == "result" else name] = row
     free = dict(free_speech(chosen.data, chosen.landmarks))
@@ -146,14 +145,12 @@ def main(report: Callable[[str], None] = print) -> None:
         free=markdown(free),
         styles=styles,
         disturbed=markdown(disturbed(chosen.data)),
-        reenacted=reenact.markdown(reenact.measured_films(chosen.data, _tracked(chosen.data, chosen.landmarks))),
-        frames=frames.markdown(*frames.table(chosen.data, chosen.identity)),
     )
     chosen.out.write_text(text, encoding="utf-8")
     report(text)
 
 
-def _tracked(data: Path, landmarks: Path | None) -> Path:
+def tracked(data: Path, landmarks: Path | None) -> Path:
     """The npz of the addresses' landmarks, made where it is not given."""
     if landmarks is not None:
         return landmarks
@@ -164,7 +161,7 @@ def _tracked(data: Path, landmarks: Path | None) -> Path:
     return made
 
 
-TEXT = """# How good motion and pictures are
+TEXT = """# How good the motion is
 Made by `make evaluate`; nothing here is written by hand. Opening and width of the lips against tracked truth at 50 Hz,
 in canonical space; LMD in hundredths of the distance between the outer eye corners; *amplitude* and *jitter* over the
 truth's; *closed*: of the truth's closures those made within 80 ms, *rightly*: of those made the ones that are true;
@@ -190,21 +187,6 @@ White to pink noise and melodies of no voice (`engine/evaluation/noisy.py`), so 
 speech.
 
 {disturbed}
-## Pictures: re-enactment of people the generator never met
-One frame with closed lips is made to move as its film went on, and compared with the film (`python -m
-engine.evaluation.reenact`). *Mouth L1*, of 255: lips, what is between them and a rim of skin; *perceptual*: the
-distance of MobileNetV2's features (not LPIPS); *patch L1*: the whole patch around the mouth, most of which no
-system touches. In brackets: over a plain thin-plate warp's. *Patterns* are four frames of the same film at least a
-second away. The ablation: without proxy (a dark hole), without network, without patterns.
-
-{reenacted}
-## Pictures: frames against their portrait
-The demo's portrait and others say the demo's sentence (`python -m engine.evaluation.frames`). *Sharpness*: CPBD of
-the face over the portrait's own; *background*: PSNR beside and above the head; *flicker*, of 255: change from frame
-to frame of a face that drifts by parts of a pixel, brought back to its place; *identity*: distance of face-api's
-numbers to the portrait (two pictures of one person 0.1 to 0.5, two people 0.8). Beside each its control.
-
-{frames}
 ## Styles: each of 16 clips as reference, one recording spoken in each
 ```
 {styles}

@@ -33,7 +33,21 @@ from engine.render.texture import Pixels
 
 Array = NDArray[np.floating]
 
+FLAT = 0.4  # flatness from which a picture is a drawing in flat colours: light on teeth is none of its own
+LOWER_FACE = [2, 4, 6, 8, 10, 12, 14, 31, 33, 35]
 COARSE = 1.4  # px of the square for one of the picture, up to which patterns are drawn no finer than the square
+
+
+def flatness(rgb: NDArray[np.uint8], landmarks: Array) -> float:
+    """Share of the lower face's px (H, W, 3) that are as their neighbours to the right and below: 0.9 of a drawing in
+    flat colours, below 0.01 of photographs, paintings and engravings."""
+    low, high = landmarks[LOWER_FACE, :2].min(0), landmarks[LOWER_FACE, :2].max(0)
+    (x0, y0), (x1, y1) = np.maximum(np.floor(low).astype(int), 0), np.ceil(high).astype(int) + 1
+    part = rgb[y0:y1, x0:x1]
+    if min(part.shape[:2]) < 2:
+        return 0.0
+    here = part[:-1, :-1]
+    return float(((here == part[:-1, 1:]) & (here == part[1:, :-1])).all(-1).mean())
 
 
 class Finish:
@@ -50,6 +64,7 @@ class Finish:
         """`rgb` (H, W, 3) the portrait as networks see it, `landmarks` (68, 3) its own. The network is on `device`.
         Where the portrait shows its `own_teeth`, nothing gets brighter than they are."""
         self.device = device
+        self.drawn = flatness(rgb, landmarks) > FLAT
         self.brightest = 1.0 if own_teeth else np.inf
         self.network, weights = generator(device)
         affine = square_of(landmarks)
@@ -62,7 +77,7 @@ class Finish:
     def draw(self, frame: Pixels, landmarks: Array, limits: Box, share: float) -> None:
         """Into `frame` (h, w, 3), which shows `limits` of the picture; `landmarks` (68, 3) px of the picture. `share`:
         how much of the answer, 0 for none."""
-        if share <= 0.0:
+        if share <= 0.0 or (self.drawn and not self.patterns.patterns):
             return
         affine = square_of(landmarks)
         corner = np.array(limits[:2], np.float64)

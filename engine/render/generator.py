@@ -1,10 +1,11 @@
 """The Style-Aware Generator: the warped portrait, its facial map and warped style patterns become the frame's mouth.
 
-It does not paint. For each px it says how much of which candidate is to be seen (the warped portrait with the mouth
-proxy, four patterns), and, with a quarter of the sharpness, how much light falls there; on and around the lips only.
-So nothing it answers can blur a tooth, veil a dark mouth or tint a lip, and where it answers nothing the picture is as
-the renderer made it. (A first one could also add colours. It was nearer to the truth by every number, and wide open
-mouths of sharp portraits were an even grey.) Trained by `engine/training/generator.py`.
+It does not paint. For each px on and around the lips it says how much of which candidate is to be seen (the warped
+portrait with the mouth proxy, four patterns), and how much light falls between the lips: one smooth factor, several
+teeth wide. So nothing it answers can blur a tooth, veil a dark mouth or smudge a lip, and without patterns all but
+the mouth's inside is as the renderer made it. (A first one could add colours, and wide open mouths of sharp portraits
+were an even grey; a second could light every px by itself, and drew bars on teeth and smudges around lips. Both were
+nearer to the truth by numbers.) Trained by `engine/training/generator.py`.
 """
 
 import hashlib
@@ -25,7 +26,8 @@ CPU = torch.device("cpu")
 FORMAT = "parlando-generator-1"
 SLOTS = 4  # patterns: None, M, R, O
 INPUTS = 3 + 3 + 4 * SLOTS
-DARKEST, BRIGHTEST = 0.4, 1.25  # times what light a candidate has
+DARKEST, BRIGHTEST = 0.35, 1.25  # times the light that the mouth proxy has
+SOFT = 7  # cells of 4 px: over so many the light between the lips is averaged
 
 
 class Answer(NamedTuple):
@@ -86,13 +88,14 @@ class StyleAwareGenerator(nn.Module):
         c = self.deep(F.relu(self.down2(b)))
         d = F.relu(self.up1(torch.cat([_larger(c, 2), b], 1)))
         middle, half = math.log(DARKEST * BRIGHTEST) / 2, math.log(BRIGHTEST / DARKEST) / 2
-        light = _larger(torch.exp(middle + half * torch.tanh(self.light(d) - math.atanh(middle / half))), 4)
+        light = F.avg_pool2d(self.light(d), SOFT, 1, SOFT // 2, count_include_pad=False)
+        light = _larger(torch.exp(middle + half * torch.tanh(light - math.atanh(middle / half))), 4)
         e = F.relu(self.up2(torch.cat([_larger(d, 2), a], 1)))
         chosen = F.pixel_shuffle(self.choose(e), 2)
-        others = torch.softmax(chosen[:, : 1 + SLOTS], 1)[:, 1:] * known  # what is not known cannot be chosen
         mask = torch.sigmoid(chosen[:, -1:]) * support
-        lit = mask * light
-        return Answer((1 - mask) + lit * (1 - others.sum(1, keepdim=True)), lit * others)
+        others = mask * torch.softmax(chosen[:, : 1 + SLOTS], 1)[:, 1:] * known  # what is not known cannot be chosen
+        own = 1 + drawn[:, :1] * (light - 1)
+        return Answer(own * (1 - others.sum(1, keepdim=True)), others)
 
     @classmethod
     def load(cls, path: Path = WEIGHTS) -> "StyleAwareGenerator":

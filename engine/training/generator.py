@@ -281,7 +281,7 @@ EASED = 0.999  # of the shipped weights' mean over the last steps
 SAVE_EVERY = 250
 INSIDE, LIPS, SKIN = 5.0, 3.0, 1.0  # weights of L_sp
 SLOPE, SEEN, JUDGED = 1.0, 0.4, 0.06  # weights of edges, of the perceptual distance and of what the judge says
-JUDGED_FROM, JUDGED_FULLY = 1500, 3000  # steps
+JUDGED_FROM, JUDGED_FULLY = 700, 1400  # steps
 GRAIN = 0.02  # of noise on what the judge sees: it shall not tell a frame by its grain
 NOTHING, DROPPED = 0.35, 0.25  # chance that a pair has no pattern, and that one of its patterns is left out
 
@@ -464,7 +464,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses")
     parser.add_argument("--work", type=Path, default=Path("build/generator"), help="folder of pairs and checkpoints")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="the weights to write")
-    parser.add_argument("--steps", type=int, default=9000, help="batches of 8")
+    parser.add_argument("--steps", type=int, default=3500, help="batches of 8")
     parser.add_argument("--width", type=int, default=32, help="channels at half resolution")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that make pairs, and threads that train")

@@ -148,7 +148,8 @@ def test_render_needs_the_right_portrait_and_take(engine: Engine, take: Path, po
 def test_silence_is_still_and_said(engine: Engine, silence: Path, portrait: Path, tmp_path: Path) -> None:
     notes: list[str] = []
     engine.dub(
-        DubRequest(silence, portrait, tmp_path / "take", fps=FPS, head=0, blinks=0, preview=False), note=notes.append
+        DubRequest(silence, portrait, tmp_path / "take", fps=FPS, head=0, blinks=0, brows=0, preview=False),
+        note=notes.append,
     )
     made = Landmarks.load(tmp_path / "take" / "landmarks.npz").landmarks
     assert np.ptp(made, axis=0).max() < 0.05  # px

@@ -101,7 +101,7 @@ def test_nothing_of_it_at_strength_0_and_in_silence(generator: MotionGenerator, 
     import soundfile
 
     soundfile.write(tmp_path / "still.wav", np.zeros(32000), 16000)
-    still = generator.generate(open_audio(tmp_path / "still.wav"), TIMES[:40], head=0, style=fitted).offsets
+    still = generator.generate(open_audio(tmp_path / "still.wav"), TIMES[:40], head=0, brows=0, style=fitted).offsets
     assert np.ptp(still, axis=0).max() < 1e-5
 
 

@@ -1,0 +1,56 @@
+"""The tables of pictures with their ablation and controls: what `make evaluate` writes to docs/evaluation_pictures.md.
+
+    python -m engine.evaluation.pictures --data DIR [--landmarks FILE] [--identity FOLDER] [--out FILE]
+
+Takes some minutes on one core.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from engine.evaluation import frames, reenact
+from engine.evaluation.report import tracked
+
+
+def main(report: Callable[[str], None] = print) -> None:
+    parser = argparse.ArgumentParser(prog="python -m engine.evaluation.pictures", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the folder shared/data")
+    parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses")
+    parser.add_argument("--identity", type=Path, help="folder `model` of npm's @vladmandic/face-api@1.7.15")
+    parser.add_argument("--out", type=Path, default=Path("docs/evaluation_pictures.md"))
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    text = TEXT.format(
+        reenacted=reenact.markdown(reenact.measured_films(chosen.data, tracked(chosen.data, chosen.landmarks))),
+        frames=frames.markdown(*frames.table(chosen.data, chosen.identity)),
+    )
+    chosen.out.write_text(text, encoding="utf-8")
+    report(text)
+
+
+TEXT = """# How good the pictures are
+Made by `make evaluate` (`python -m engine.evaluation.pictures`); nothing here is written by hand.
+
+## Re-enactment of people the generator never met
+One frame with closed lips is made to move as its film went on, and compared with the film (`python -m
+engine.evaluation.reenact`). *Mouth L1*, of 255: lips, what is between them and a rim of skin; *perceptual*: the
+distance of MobileNetV2's features (not LPIPS); *patch L1*: the whole patch around the mouth, most of which no
+system touches. In brackets: over a plain thin-plate warp's. *Patterns* are four frames of the same film at least a
+second away. The ablation: without proxy (a dark hole), without network, without patterns.
+
+{reenacted}
+## Frames against their portrait
+The demo's portrait and others say the demo's sentence (`python -m engine.evaluation.frames`). *Sharpness*: CPBD of
+the face over the portrait's own; *background*: PSNR beside and above the head; *flicker*, of 255: change from frame
+to frame of a face that drifts by parts of a pixel, brought back to its place; *identity*: distance of face-api's
+numbers to the portrait (two pictures of one person 0.1 to 0.5, two people 0.8). Beside each its control.
+
+{frames}
+"""
+
+
+if __name__ == "__main__":
+    main()
