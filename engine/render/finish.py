@@ -1,7 +1,8 @@
 """The Style-Aware Generator at work on one portrait: its answer laid over a frame's mouth at the frame's own size.
 
-The network sees a square of 128 px; what it answers are smooth weights, which are enlarged and applied to the picture's
-own pixels and to the patterns', so that a large frame stays as sharp as it is. Knows nothing of files and styles.
+The network sees a square of 128 px; what it answers are weights, which are enlarged and applied to the picture's own
+pixels and to the patterns', so that a large frame stays as sharp as it is. It has something to choose only where there
+are patterns: without them a frame is as warp and proxy make it, and no network runs. Knows nothing of files and styles.
 """
 
 import hashlib
@@ -33,21 +34,7 @@ from engine.render.texture import Pixels
 
 Array = NDArray[np.floating]
 
-FLAT = 0.4  # flatness from which a picture is a drawing in flat colours: light on teeth is none of its own
-LOWER_FACE = [2, 4, 6, 8, 10, 12, 14, 31, 33, 35]
 COARSE = 1.4  # px of the square for one of the picture, up to which patterns are drawn no finer than the square
-
-
-def flatness(rgb: NDArray[np.uint8], landmarks: Array) -> float:
-    """Share of the lower face's px (H, W, 3) that are as their neighbours to the right and below: 0.9 of a drawing in
-    flat colours, below 0.01 of photographs, paintings and engravings."""
-    low, high = landmarks[LOWER_FACE, :2].min(0), landmarks[LOWER_FACE, :2].max(0)
-    (x0, y0), (x1, y1) = np.maximum(np.floor(low).astype(int), 0), np.ceil(high).astype(int) + 1
-    part = rgb[y0:y1, x0:x1]
-    if min(part.shape[:2]) < 2:
-        return 0.0
-    here = part[:-1, :-1]
-    return float(((here == part[:-1, 1:]) & (here == part[1:, :-1])).all(-1).mean())
 
 
 class Finish:
@@ -59,13 +46,9 @@ class Finish:
         landmarks: Array,
         patterns: Sequence[Pattern] = (),
         device: torch.device = CPU,
-        own_teeth: bool = False,
     ) -> None:
-        """`rgb` (H, W, 3) the portrait as networks see it, `landmarks` (68, 3) its own. The network is on `device`.
-        Where the portrait shows its `own_teeth`, nothing gets brighter than they are."""
+        """`rgb` (H, W, 3) the portrait as networks see it, `landmarks` (68, 3) its own. The network is on `device`."""
         self.device = device
-        self.drawn = flatness(rgb, landmarks) > FLAT
-        self.brightest = 1.0 if own_teeth else np.inf
         self.network, weights = generator(device)
         affine = square_of(landmarks)
         own = np.asarray(cut(rgb, affine, SIZE), np.uint8)
@@ -77,18 +60,18 @@ class Finish:
     def draw(self, frame: Pixels, landmarks: Array, limits: Box, share: float) -> None:
         """Into `frame` (h, w, 3), which shows `limits` of the picture; `landmarks` (68, 3) px of the picture. `share`:
         how much of the answer, 0 for none."""
-        if share <= 0.0 or (self.drawn and not self.patterns.patterns):
+        if share <= 0.0 or not self.patterns.patterns:
             return
         affine = square_of(landmarks)
         corner = np.array(limits[:2], np.float64)
         affine[:, 2] -= corner
         at = placed(landmarks[:, :2] - corner, inverse(affine))
         shown = self.patterns.draw(at)
-        maps = self._answer(frame, affine, at, shown)
+        shares = self._answer(frame, affine, at, shown).others[0].permute(1, 2, 0).cpu().numpy()
         each = float(np.hypot(affine[0, 0], affine[1, 0]))
         if each > COARSE and len(shown):
             shown = self.patterns.draw(at, FINE)
-        own, more = self._applied(maps, shown, share)
+        own, more = self._applied(shares, shown, share)
         size = own.shape[0]
         corners = placed(np.array([[0, 0], [SIZE, 0], [0, SIZE], [SIZE, SIZE]], np.float64), affine)
         x0, y0, x1, y1 = around(corners, 1.0, (0, 0, frame.shape[1], frame.shape[0]))
@@ -127,14 +110,14 @@ class Finish:
             )
             return answer
 
-    def _applied(self, answer: Answer, shown: NDArray[np.uint8], share: float) -> tuple[Array, Array]:
+    @staticmethod
+    def _applied(shares: Array, shown: NDArray[np.uint8], share: float) -> tuple[Array, Array]:
         """(size, size) of the portrait's own part and (size, size, 3) of what is added, of white; `size` is that of
-        `shown` (n, size, size, 4)."""
-        own, others = (part[0].permute(1, 2, 0).cpu().numpy() for part in answer)
-        size = shown.shape[1] if len(shown) else SIZE
+        `shown` (n, size, size, 4), whose `shares` are (128, 128, 4)."""
+        size = shown.shape[1]
         if size != SIZE:
-            own, others = (cv2.resize(part, (size, size)) for part in (own, others))
+            shares = cv2.resize(shares, (size, size))
         more = np.zeros((size, size, 3), np.float32)
         for index, pattern in enumerate(shown):
-            more += others[..., index, None] * (pattern[..., :3].astype(np.float32) / 255)
-        return 1.0 + share * (np.minimum(own.reshape(size, size), self.brightest) - 1.0), share * more
+            more += shares[..., index, None] * (pattern[..., :3].astype(np.float32) / 255)
+        return 1.0 - share * shares.sum(-1), share * more

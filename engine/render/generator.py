@@ -1,11 +1,14 @@
 """The Style-Aware Generator: the warped portrait, its facial map and warped style patterns become the frame's mouth.
 
-It does not paint. For each px on and around the lips it says how much of which candidate is to be seen (the warped
-portrait with the mouth proxy, four patterns), and how much light falls between the lips: one smooth factor, several
-teeth wide. So nothing it answers can blur a tooth, veil a dark mouth or smudge a lip, and without patterns all but
-the mouth's inside is as the renderer made it. (A first one could add colours, and wide open mouths of sharp portraits
-were an even grey; a second could light every px by itself, and drew bars on teeth and smudges around lips. Both were
-nearer to the truth by numbers.) Trained by `engine/training/generator.py`.
+It does not paint. For each px on and around the lips it says how much of which candidate is to be seen: the warped
+portrait with the mouth proxy, and up to four patterns, as far as these are known there. So nothing it answers can
+blur a tooth or veil a dark mouth.
+
+It also tells a light between the lips, which takes up in training how film and portrait differ in that; at work it is
+left out (`finish.py`). What was tried: colours that may be added (wide open mouths of sharp portraits became an even
+grey), light for every px (bars on teeth, smudges around lips), smooth light (teeth that flicker as the mouth opens).
+Each was nearer to the truth by numbers than the proxy alone, and worse to look at. Trained by
+`engine/training/generator.py`.
 """
 
 import hashlib
@@ -31,15 +34,16 @@ SOFT = 7  # cells of 4 px: over so many the light between the lips is averaged
 
 
 class Answer(NamedTuple):
-    """How a frame follows from its candidates: `own` (N, 1, h, w) times the warped portrait, plus `others` (N, 4, h, w)
-    times each pattern."""
+    """How a frame follows from its candidates: each pattern times its share of `others` (N, 4, h, w), and for what is left
+    the warped portrait, times `light` (N, 1, h, w), which is 1 but between the lips."""
 
-    own: Tensor
+    light: Tensor
     others: Tensor
 
     def frame(self, warped: Tensor, patterns: Tensor) -> Tensor:
         """(N, 3, h, w) of warped (N, 3, h, w) and patterns (N, 4, 4 or 3, h, w)."""
-        return self.own * warped + (self.others[:, :, None] * patterns[:, :, :3]).sum(1)
+        own = self.light * (1 - self.others.sum(1, keepdim=True))
+        return own * warped + (self.others[:, :, None] * patterns[:, :, :3]).sum(1)
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -94,8 +98,7 @@ class StyleAwareGenerator(nn.Module):
         chosen = F.pixel_shuffle(self.choose(e), 2)
         mask = torch.sigmoid(chosen[:, -1:]) * support
         others = mask * torch.softmax(chosen[:, : 1 + SLOTS], 1)[:, 1:] * known  # what is not known cannot be chosen
-        own = 1 + drawn[:, :1] * (light - 1)
-        return Answer(own * (1 - others.sum(1, keepdim=True)), others)
+        return Answer(1 + drawn[:, :1] * (light - 1), others)
 
     @classmethod
     def load(cls, path: Path = WEIGHTS) -> "StyleAwareGenerator":

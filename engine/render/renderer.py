@@ -134,13 +134,14 @@ class Renderer:
     @cached_property
     def finish(self) -> Finish:
         """The generator, loaded when it is first needed: its own training does without."""
-        return Finish(self.seen, self.landmarks, self.patterns, self.device, self.interior.own_teeth)
+        return Finish(self.seen, self.landmarks, self.patterns, self.device)
 
     def render(self, landmarks: Array, gaze: Array = AHEAD, network: bool = True) -> Pixels:
         """The frame at `landmarks` (68, 3) source px: (H, W, 3), or (H, W, 4) where the picture has alpha.
 
         `gaze` (2,): degrees by which the eyes turn in the head from where they look in the picture, to the picture's
-        right and up; no further than eyes can. Without `network` the mouth is as warp and proxy make it.
+        right and up; no further than eyes can. Without `network` the mouth is as warp and proxy make it, which it is
+        without patterns too.
         """
         pose, coefficients, reached = self._posed(landmarks)
         where = self._where(coefficients)

@@ -93,7 +93,7 @@ def test_whatever_the_weights_say_light_keeps_its_bounds_and_its_place() -> None
     with torch.inference_mode():
         answer = network(warped, torch.rand(shape), none, where)
     frame = answer.frame(warped, none)
-    assert torch.equal(frame[:, :, 0], warped[:, :, 0])  # beyond the support nothing changes
+    assert torch.equal(answer.others[:, :, 0], torch.zeros_like(answer.others[:, :, 0]))  # beyond the support
     ratio = frame / warped
     assert ratio.max() <= BRIGHTEST + 1e-3 and ratio.min() >= DARKEST - 2e-3
     assert float((frame - warped).abs().max()) > 0.05  # it does say something
@@ -115,11 +115,17 @@ def test_lips_that_did_not_move_are_the_portraits_to_the_bit(renderer: Renderer)
     np.testing.assert_array_equal(renderer.render(renderer.landmarks), renderer.seen)
 
 
+def test_without_patterns_the_mouth_is_the_proxys(renderer: Renderer) -> None:
+    wide = opened(renderer, 0.2)
+    np.testing.assert_array_equal(renderer.render(wide), renderer.render(wide, network=False))
+
+
 def test_only_the_mouth_is_touched_and_a_large_picture_stays_sharp(portrait: Path) -> None:
     whole = cv2.resize(cv2.imread(str(portrait)), (1536, 1536), interpolation=cv2.INTER_CUBIC)
     picture = image.Picture(np.ascontiguousarray(whole[..., ::-1]), None, Path("large"), "large")
     large = Renderer(picture, find.find(picture), torch.device("cpu"))
-    wide = opened(large, 0.2)
+    large.wear([Pattern.of(large.seen, large.landmarks)] * SLOTS)
+    wide = opened(large, 0.05)
     plain, made = large.render(wide, network=False), large.render(wide)
     changed = np.abs(plain.astype(int) - made).max(2) > 0
     mouth = wide[48:68, :2]
@@ -131,7 +137,7 @@ def test_only_the_mouth_is_touched_and_a_large_picture_stays_sharp(portrait: Pat
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)[changed.any(1)][:, changed.any(0)]
         return float(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean() / grey.mean())
 
-    assert detail(made) > 0.85 * detail(plain)
+    assert detail(made) > 0.6 * detail(plain)  # a pattern has 256 px
 
 
 def test_the_styles_mouth_is_shown_kept_by_the_take_and_by_its_edits(

@@ -44,7 +44,6 @@ def test_a_drawings_mouth_opens_and_its_eyes_stay(face: find.Face) -> None:
     picture = image.load(CARTOON)
     renderer = Renderer(picture, face, torch.device("cpu"))
     frame = renderer.render(opened(face.landmarks, 60.0))
-    np.testing.assert_array_equal(frame, renderer.render(opened(face.landmarks, 60.0), network=False))  # it is flat
     changed = np.abs(frame.astype(int) - picture.rgb).max(2)
     assert changed[440:500, 280:360].mean() > 40  # the mouth
     assert changed[236:368, 176:464].mean() < 3  # the eyes
