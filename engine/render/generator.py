@@ -34,7 +34,7 @@ SOFT = 7  # cells of 4 px: over so many the light between the lips is averaged
 
 
 class Answer(NamedTuple):
-    """How a frame follows from its candidates: each pattern times its share of `others` (N, 4, h, w), and for what is left
+    """How a frame follows from its candidates: each pattern times its share of `others` (N, 4, h, w), and for the rest
     the warped portrait, times `light` (N, 1, h, w), which is 1 but between the lips."""
 
     light: Tensor
