@@ -42,9 +42,9 @@ LIP_MM = 9.0  # thickness of the lip in front of the teeth
 OVERBITE_MM = 2.2  # lower edge above the upper edge, jaw at rest
 TONGUE_WITH_JAW = np.array([0.7, 0.68, 0.6], np.float32)  # its body hangs behind a dropping jaw
 LIT = 1.25  # a fully lit tooth against the mean of a smile's bright part, which the tint tells
-# From which opening on a mouth is fully lit. In a smile lips leave the teeth free, and a portrait's own say how lit they
-# are. In speech they do not: against films of four people (the generator's pairs of grid_s1 and addresses) a mouth lit as
-# in a smile was 2 to 5 times too bright between 4 and 10 mm, and up to 2.5 times between 12 and 16 mm.
+# From which opening on a mouth is fully lit. In a smile lips leave the teeth free, and a portrait's own say how lit
+# they are. In speech they do not: against films of four people (the generator's pairs of grid_s1 and addresses) a mouth
+# lit as in a smile was 2 to 5 times too bright between 4 and 10 mm, and up to 2.5 times between 12 and 16 mm.
 LIT_SMILING_MM, LIT_SPEAKING_MM = 5.0, 20.0
 OWN_LIGHT = 0.92  # how lit teeth in an open smile are, next to the full light the layers are kept in
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
