@@ -21,7 +21,7 @@ from engine.render.field import Grid, interpolation, upsample
 from engine.render.fill import smoothstep
 from engine.render.head import Frame
 from engine.render.lips import Lips
-from engine.render.patch import covered, upper_share
+from engine.render.patch import Slit, covered, upper_share
 from engine.take import replacing
 from engine.tensors import packed
 
@@ -39,6 +39,7 @@ UPPER = [48, 49, 50, 51, 52, 53, 54, 60, 61, 62, 63, 64]
 LOWER = [48, 54, 55, 56, 57, 58, 59, 60, 64, 65, 66, 67]
 OUTER, INNER = list(range(48, 60)), list(range(60, 68))
 REACH = 0.5  # of the square: how far a landmark's own motion reaches
+BEHIND = (0.5, 0.75)  # of the opening's height: between these the upper row of teeth gives way to the lower
 OPEN = 0.06  # of the unit: a mouth open so far shows its inside
 ENOUGH = 0.85  # of the opening drawn: a mouth open so far has enough inside to fill it …
 HALF = 0.4  # … and one open less than this share of that has none
@@ -187,30 +188,45 @@ class Patterns:
             for used in (JAW + NOSE + UPPER, JAW + NOSE + LOWER)
         ]
         opened = covered(upsample(heights, STEP, SIZE, SIZE), 1.0)
+        lower_share = inside * smoothstep((between - BEHIND[0]) / (BEHIND[1] - BEHIND[0]))
+        behind = upsample(lower_share.astype(np.float32), STEP, SIZE, SIZE)
+        behind = cv2.resize(behind, (size, size))[..., None]
         made = np.empty((len(self.patterns), size, size, 4), np.uint8)
         for index, (pattern, colours) in enumerate(zip(self.patterns, self.colours, strict=True)):
             own = pattern.in_square
             away = own - landmarks
             upper, lower = ((weights @ away[used]).reshape(nodes.shape) for used, weights in base)
             where = nodes + lower + (upper - lower) * share
-            # Between the lips: the upper teeth stay with the skull, the lower go with the chin, never out of the lips.
+            # Between the lips: the upper teeth stay with the skull, the lower go with the chin and pass behind them;
+            # neither leaves the reference's lips.
+            there = Lips.slit(own)
             jaw = away[[7, 8, 9]].mean(0)
-            inner = nodes + jaw * smoothstep(between)
-            away_there = Lips.slit(own)
-            there = away_there.heights(inner)
-            low = np.maximum(-there[..., 0] + 0.5, 0.0) - np.maximum(there[..., 1] + 0.5, 0.0)
-            inner = inner + away_there.below * low[..., None]
-            where = where + (inner - where) * inside
-            fine = upsample(where.astype(np.float32), STEP, SIZE, SIZE)
-            if size != SIZE:
-                fine = cv2.resize(fine, (size, size), interpolation=cv2.INTER_LINEAR)
-            at = (fine + np.float32(0.5)) * np.float32(FINE / SIZE) - np.float32(0.5)
-            made[index, ..., :3] = cv2.remap(colours, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            upper_row, lower_row = (self._within(there, nodes + shift) for shift in (np.zeros(2), jaw))
+            made[index, ..., :3] = self._seen(colours, where + (upper_row - where) * inside, size)
+            low = self._seen(colours, where + (lower_row - where) * inside, size).astype(np.float32)
+            over = made[index, ..., :3]
+            over[:] = np.rint(over + (low - over) * behind)
             needed = max(OPEN, ENOUGH * slit.gap / (SIZE / SPAN))
             shown = float(smoothstep((self.openings[index] / needed - HALF) / (1 - HALF)))
             known = np.clip(255 * (1.0 - opened * (1.0 - shown)), 0, 255).astype(np.uint8)
             made[index, ..., 3] = known if size == SIZE else cv2.resize(known, (size, size))
         return made
+
+    @staticmethod
+    def _within(slit: Slit, at: Array) -> Array:
+        """Places (h, w, 2) px, those above or below the opening brought to its rim."""
+        heights = slit.heights(at)
+        low = np.maximum(0.5 - heights[..., 0], 0.0) - np.maximum(heights[..., 1] + 0.5, 0.0)
+        return np.asarray(at + slit.below * low[..., None])
+
+    @staticmethod
+    def _seen(colours: Bytes, where: Array, size: int) -> Bytes:
+        """(size, size, 3) of a reference's square, read at coarse places (h, w, 2) in px of a square of SIZE."""
+        fine = upsample(where.astype(np.float32), STEP, SIZE, SIZE)
+        if size != SIZE:
+            fine = cv2.resize(fine, (size, size), interpolation=cv2.INTER_LINEAR)
+        at = (fine + np.float32(0.5)) * np.float32(FINE / SIZE) - np.float32(0.5)
+        return np.asarray(cv2.remap(colours, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def facial_map(landmarks: Array) -> Bytes:
