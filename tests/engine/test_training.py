@@ -127,3 +127,37 @@ def test_a_batch_that_cannot_be_dealt_out_is_told() -> None:
 def test_the_verb_tells_stages_it_does_not_know(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["train", "nose", "--data", str(tmp_path)]) == 2
     assert "choose of audio, mesh, mouth, motion, head, style, styles, generator, all" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step:UserWarning")  # steps drawn again take none
+def test_the_motion_generators_training_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine.training import motion
+
+    rng = np.random.default_rng(1)
+    steps = 300
+    talk = np.sin(np.arange(steps) / 5)[:, None]
+    basis = rng.standard_normal((3, 68, 3)).astype(np.float32)
+    codes = np.abs(talk * rng.uniform(0.02, 0.2, 3)).astype(np.float32)
+    offsets = np.einsum("tk,kij->tij", codes, basis)
+    features = (talk + 0.1 * rng.standard_normal((steps, 384))).astype(np.float32)
+    clip = motion.Clip("a", "a", features, offsets, np.ones(steps, np.float32), free=True)
+    monkeypatch.setattr(motion, "SAVE_EVERY", 2)
+
+    def train(work: Path, resume: bool = False) -> dict[str, torch.Tensor]:
+        return motion.train([clip], [codes], basis, 6, 0, work=work, resume=resume).state_dict()
+
+    whole = train(tmp_path / "whole")
+    save = loop.Checkpoint.save
+
+    def cut(kept: loop.Checkpoint, more: dict[str, torch.Tensor]) -> None:
+        save(kept, more)
+        if kept.done == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.Checkpoint, "save", cut)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut")
+    monkeypatch.setattr(loop.Checkpoint, "save", save)
+    again = train(tmp_path / "cut", resume=True)
+    for name, value in whole.items():
+        assert torch.equal(value, again[name]), name
