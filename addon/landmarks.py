@@ -607,20 +607,25 @@ def to_euler(turn: np.ndarray) -> np.ndarray:
 
 def _add_picture(collection: bpy.types.Collection, take: Any, data: Data) -> bpy.types.Object:
     """The upright plane with the picture, behind all points."""
-    name = f"{take.sound_name} picture"
-    corners = np.array([[0, 1], [1, 1], [1, 0], [0, 0]], np.float64) * data.size  # px, from the lower left on
-    vertices = to_plane(np.concatenate([corners, np.zeros((4, 1))], axis=1), data.size)
-    vertices[:, 1] = to_plane(data.landmarks, data.size)[..., 1].max() + 0.02
+    depth = to_plane(data.landmarks, data.size)[..., 1].max()
+    plane = picture_plane(f"{take.sound_name} picture", data.size, float(depth))
+    plane[ROLE], plane[OWNER], plane["parlando_size"] = "picture", take.sound_id, list(data.size)
+    collection.objects.link(plane)
+    return plane
+
+
+def picture_plane(name: str, size: tuple[int, int], depth: float) -> bpy.types.Object:
+    """A plane for a picture of `size` px, a little behind points up to `depth` units deep; in no collection yet."""
+    corners = np.array([[0, 1], [1, 1], [1, 0], [0, 0]], np.float64) * size  # px, from the lower left on
+    vertices = to_plane(np.concatenate([corners, np.zeros((4, 1))], axis=1), size)
+    vertices[:, 1] = depth + 0.02
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata([tuple(v) for v in vertices], [], [(0, 1, 2, 3)])
     layer = mesh.uv_layers.new(name="UVMap")
     for loop, uv in zip(layer.data, ((0, 0), (1, 0), (1, 1), (0, 1)), strict=True):
         loop.uv = uv
     mesh.materials.append(material(name))
-    plane = bpy.data.objects.new(name, mesh)
-    plane[ROLE], plane[OWNER], plane["parlando_size"] = "picture", take.sound_id, list(data.size)
-    collection.objects.link(plane)
-    return plane
+    return bpy.data.objects.new(name, mesh)
 
 
 def material(name: str) -> bpy.types.Material:

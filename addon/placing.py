@@ -139,19 +139,9 @@ def _add(
     collection[OWNER] = key
     scene.collection.children.link(collection)
     placed = landmarks.to_plane(points, size)
-    corners = np.array([[0, 1], [1, 1], [1, 0], [0, 0]], np.float64) * size
-    vertices = landmarks.to_plane(np.concatenate([corners, np.zeros((4, 1))], axis=1), size)
-    vertices[:, 1] = placed[:, 1].max() + 0.02
-    mesh = bpy.data.meshes.new(f"{image.name} picture")
-    mesh.from_pydata([tuple(v) for v in vertices], [], [(0, 1, 2, 3)])
-    layer = mesh.uv_layers.new(name="UVMap")
-    for loop, uv in zip(layer.data, ((0, 0), (1, 0), (1, 1), (0, 1)), strict=True):
-        loop.uv = uv
-    material = landmarks.material(f"{image.name} picture")
-    node: Any = next(n for n in material.node_tree.nodes if n.type == "TEX_IMAGE")
+    picture = landmarks.picture_plane(f"{image.name} picture", size, float(placed[:, 1].max()))
+    node: Any = next(n for n in picture.active_material.node_tree.nodes if n.type == "TEX_IMAGE")
     node.image = image
-    mesh.materials.append(material)
-    picture = bpy.data.objects.new(f"{image.name} picture", mesh)
     picture[ROLE], picture[SIZE], picture.hide_select = "picture", list(size), True
     collection.objects.link(picture)
     mesh = bpy.data.meshes.new(f"{image.name} points")

@@ -39,7 +39,7 @@ One frame with closed lips is made to move as its film went on, and compared wit
 engine.evaluation.reenact`). *Mouth L1*, of 255: lips, what is between them and a rim of skin; *perceptual*: the
 distance of MobileNetV2's features (not LPIPS); *patch L1*: the whole patch around the mouth, most of which no
 system touches. In brackets: over a plain thin-plate warp's. *Patterns* are four frames of the same film at least a
-second away. The ablation: without proxy (a dark hole), without network, without patterns.
+second away. The ablation: without proxy (a dark hole), without patterns and so without network, with both.
 
 {reenacted}
 ## Frames against their portrait

@@ -4,8 +4,9 @@
 
 People the generator never met: `grid_others`, and the speakers of `addresses` it was trained without. Mouth-region L1
 and perceptual distance, each also over that of a plain thin-plate warp of the same frame, and over each other's
-controls: the frame as it stood, without network, without patterns, without proxy. Patterns are four frames of the same
-film, at least a second away from what they are used for. Writes a table, and film strips to look at.
+controls: the frame as it stood, without proxy, without patterns (and so without network, which only chooses among
+them). Patterns are four frames of the same film, at least a second away from what they are used for. Writes a table,
+and film strips to look at.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from engine.render.renderer import Renderer
 from engine.training.generator import APART, HELD_OUT, Film, read_grid
 
 EVERY = 4  # frames: which of a film are measured
-SYSTEMS = ("frozen", "thin-plate", "no proxy", "no network", "result", "no network, patterns", "result, patterns")
+SYSTEMS = ("frozen", "thin-plate", "no proxy", "result", "result, patterns")
 BLOCK = 8  # frames of a film that have the same patterns
 AROUND = 6  # px of a mouth's patch that the mouth's region goes beyond the lips
 SHOWN = 8  # frames of a film's strip
@@ -96,7 +97,6 @@ def systems(film: Film, source: int, targets: list[int]) -> dict[str, list[np.nd
             made["no proxy"].append(without_proxy(renderer, points))
             for name, used in (("", []), (", patterns", patterns)):
                 renderer.wear(used)
-                made["no network" + name].append(renderer.render(points, network=False))
                 made["result" + name].append(renderer.render(points))
     return made
 

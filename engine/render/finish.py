@@ -60,7 +60,7 @@ class Finish:
     def draw(self, frame: Pixels, landmarks: Array, limits: Box, share: float) -> None:
         """Into `frame` (h, w, 3), which shows `limits` of the picture; `landmarks` (68, 3) px of the picture. `share`:
         how much of the answer, 0 for none."""
-        if share <= 0.0 or not self.patterns.patterns:
+        if share <= 0.0:
             return
         affine = square_of(landmarks)
         corner = np.array(limits[:2], np.float64)

@@ -133,15 +133,14 @@ class Renderer:
 
     @cached_property
     def finish(self) -> Finish:
-        """The generator, loaded when it is first needed: its own training does without."""
+        """The generator, for frames with patterns."""
         return Finish(self.seen, self.landmarks, self.patterns, self.device)
 
-    def render(self, landmarks: Array, gaze: Array = AHEAD, network: bool = True) -> Pixels:
+    def render(self, landmarks: Array, gaze: Array = AHEAD) -> Pixels:
         """The frame at `landmarks` (68, 3) source px: (H, W, 3), or (H, W, 4) where the picture has alpha.
 
         `gaze` (2,): degrees by which the eyes turn in the head from where they look in the picture, to the picture's
-        right and up; no further than eyes can. Without `network` the mouth is as warp and proxy make it, which it is
-        without patterns too.
+        right and up; no further than eyes can.
         """
         pose, coefficients, reached = self._posed(landmarks)
         where = self._where(coefficients)
@@ -149,7 +148,7 @@ class Renderer:
         for eye in self.eyes:
             eye.draw(frame, coefficients, pose, self.box, gaze)
         self.lips.draw(frame, reached, coefficients, self.box)
-        if network:
+        if self.patterns:
             self.finish.draw(frame, reached, self.box, self.lips.moved(coefficients))
         x0, y0, x1, y1 = self.box
         out = self.rgb.copy()

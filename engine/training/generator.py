@@ -130,7 +130,7 @@ def pair(
     renderer: Renderer, patterns: list[Pattern], skin: np.ndarray, landmarks: np.ndarray, truth: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     """What the generator sees and shall answer: warped, drawn, truth, patterns, support."""
-    frame = renderer.render(landmarks, network=False)
+    frame = renderer.render(landmarks)
     reached = renderer.reached(landmarks)
     affine = square_of(reached)
     at = placed(reached[:, :2], inverse(affine))

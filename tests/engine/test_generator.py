@@ -60,7 +60,7 @@ def test_a_pattern_of_this_very_frame_is_this_frame(renderer: Renderer) -> None:
 
 
 def test_what_a_shut_reference_does_not_show_is_unknown(renderer: Renderer) -> None:
-    shut = renderer.render(opened(renderer, -0.1), network=False)  # lips that overlap are shut
+    shut = renderer.render(opened(renderer, -0.1))  # lips that overlap are shut
     pattern = Pattern.of(shut, find.find(image.Picture(shut, None, Path("shut"), "shut")).landmarks)
     wide = in_square(opened(renderer, 0.25))
     (drawn,) = Patterns([pattern], pattern.skin).draw(wide)
@@ -115,18 +115,14 @@ def test_lips_that_did_not_move_are_the_portraits_to_the_bit(renderer: Renderer)
     np.testing.assert_array_equal(renderer.render(renderer.landmarks), renderer.seen)
 
 
-def test_without_patterns_the_mouth_is_the_proxys(renderer: Renderer) -> None:
-    wide = opened(renderer, 0.2)
-    np.testing.assert_array_equal(renderer.render(wide), renderer.render(wide, network=False))
-
-
 def test_only_the_mouth_is_touched_and_a_large_picture_stays_sharp(portrait: Path) -> None:
     whole = cv2.resize(cv2.imread(str(portrait)), (1536, 1536), interpolation=cv2.INTER_CUBIC)
     picture = image.Picture(np.ascontiguousarray(whole[..., ::-1]), None, Path("large"), "large")
     large = Renderer(picture, find.find(picture), torch.device("cpu"))
-    large.wear([Pattern.of(large.seen, large.landmarks)] * SLOTS)
     wide = opened(large, 0.05)
-    plain, made = large.render(wide, network=False), large.render(wide)
+    plain = large.render(wide)
+    large.wear([Pattern.of(large.seen, large.landmarks)] * SLOTS)
+    made = large.render(wide)
     changed = np.abs(plain.astype(int) - made).max(2) > 0
     mouth = wide[48:68, :2]
     low, high = mouth.min(0) - 0.3 * large.shape.frame.unit, mouth.max(0) + 0.3 * large.shape.frame.unit
