@@ -94,10 +94,11 @@ def systems(film: Film, source: int, targets: list[int]) -> dict[str, list[np.nd
             points = film.landmarks[k]
             made["frozen"].append(rgb)
             made["thin-plate"].append(thin_plate(rgb, start[:, :2], points[:, :2]))
+            renderer.wear([])
             made["no proxy"].append(without_proxy(renderer, points))
-            for name, used in (("", []), (", patterns", patterns)):
-                renderer.wear(used)
-                made["result" + name].append(renderer.render(points))
+            made["result"].append(renderer.render(points))
+            renderer.wear(patterns)
+            made["result, patterns"].append(renderer.render(points))
     return made
 
 
