@@ -44,6 +44,7 @@ from engine.formats import Format, to_8_bit
 from engine.motion.gaze import held_gaze
 from engine.motion.generate import MotionGenerator
 from engine.motion.place import place
+from engine.png import encode_png
 from engine.preview import Preview
 from engine.progress import Progress, silent
 from engine.render import pattern
@@ -52,7 +53,7 @@ from engine.render.renderer import MATTES, Renderer
 from engine.style.extract import from_landmarks
 from engine.style.file import Style
 from engine.style.pictures import with_mouths
-from engine.take import Landmarks, Take, encode_png, frame_hashes, read_frame, replacing, sha256, snap
+from engine.take import Landmarks, Take, frame_hashes, read_frame, replacing, sha256, snap
 
 STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}  # rough shares of the time, for one overall bar
 HEARD_RATE = 24000  # Hz of audio.wav: 1/120 s, the shift of the features, is a whole number of samples

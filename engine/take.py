@@ -19,7 +19,6 @@ import hashlib
 import json
 import os
 import shutil
-import struct
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,6 +33,7 @@ import numpy as np
 from engine import __version__
 from engine.errors import InputError, OutputError
 from engine.formats import HASH, Format, exr_header, read_exr, to_8_bit, write_exr
+from engine.png import encode_png, png_hash
 
 FORMAT = 1
 SNAP = 0.02  # px: a frame none of whose landmarks moved further than this is the same frame
@@ -43,8 +43,6 @@ _REFUSED = {
 }
 SNAP_GAZE = 0.05  # degrees, likewise
 PART = ".part"  # suffix of a file that is being written
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HASH_KEY = b"Parlando frame\0"
 
 
 @contextlib.contextmanager
@@ -106,41 +104,6 @@ def snap(made: "Landmarks", old: "Landmarks") -> None:
         looks = made.looks.copy()
         looks[:common][same] = old.looks[:common][same]
         made.gaze = looks
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def encode_png(image: np.ndarray, texts: Mapping[str, str], compression: int = 1) -> bytes:
-    """RGB, RGBA (H, W, C) or grey (H, W), uint8 or uint16, as PNG bytes that carry `texts` (Latin-1), the hash too."""
-    if image.ndim == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
-    # 16 bits hold noise that no effort makes smaller: OpenCV's own choice takes less than half the time.
-    settings = [cv2.IMWRITE_PNG_COMPRESSION, compression] if image.dtype == np.uint8 else []
-    done, buffer = cv2.imencode(".png", image, settings)
-    if not done:
-        raise OutputError(f"A frame of {image.shape[1]} × {image.shape[0]} pixels could not be encoded as PNG.")
-    data = buffer.tobytes()
-    header_end = len(_PNG_SIGNATURE) + 25  # signature, then IHDR: 4 length, 4 name, 13 data, 4 checksum
-    chunks = b"".join(_chunk(b"tEXt", k.encode("latin-1") + b"\0" + v.encode("latin-1")) for k, v in texts.items())
-    return data[:header_end] + chunks + data[header_end:]
-
-
-def png_hash(path: Path) -> str | None:
-    """The frame hash a whole PNG of ours carries; None when absent, cut short, or not ours."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(512)
-            file.seek(-12, os.SEEK_END)
-            tail = file.read(12)
-    except OSError:
-        return None
-    start = head.find(_HASH_KEY)
-    if not head.startswith(_PNG_SIGNATURE) or start < 0 or tail[4:8] != b"IEND":
-        return None
-    start += len(_HASH_KEY)
-    return head[start : start + 24].decode("latin-1")
 
 
 def hash_of(path: Path) -> str | None:

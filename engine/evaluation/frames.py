@@ -11,6 +11,7 @@ stays the same.
 import argparse
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -31,6 +32,8 @@ DEMO = Path(__file__).resolve().parents[2] / "demo" / "source"
 FRAMES = range(10, 110, 9)  # of the sentence, at 25 fps
 DRIFT = 0.3  # px a frame
 DRIFTED = 12  # frames
+RIM = 48  # px around a picture that is moved
+MATTED = 0.03  # of the matte, below which a px is background
 SHAKE = 0.4  # px of noise on the mouth's landmarks, the control of flicker
 
 
@@ -48,40 +51,64 @@ def sharpness(renderer: Renderer, frames: list[np.ndarray], points: np.ndarray) 
     return mean(frames), mean([cv2.GaussianBlur(frame, (0, 0), 1.0) for frame in frames])
 
 
-def background(renderer: Renderer, frames: list[np.ndarray], points: np.ndarray) -> tuple[float, float]:
-    """Least PSNR (dB) of what is beside and above the head; and of a picture moved by a pixel."""
+def background(renderer: Renderer, frames: list[np.ndarray], points: np.ndarray) -> tuple[float, float, float]:
+    """Least PSNR (dB) of what is beside and above the head, whatever the matte says; of what of that is outside the
+    matte; and of a picture moved by a pixel."""
     height, width = renderer.seen.shape[:2]
     mask = picture.background(points, (width, height))
     if mask.mean() < 0.01:
-        return float("nan"), float("nan")
-    values = [picture.psnr(frame, renderer.seen, mask) for frame in frames]
+        return float("nan"), float("nan"), float("nan")
+    outside = mask if renderer.matte is None else mask & (renderer.matte < MATTED)
+
+    def least(where: np.ndarray) -> float:
+        return min(v for frame in frames if (v := picture.psnr(frame, renderer.seen, where)) is not None)
+
     moved = picture.psnr(np.roll(renderer.seen, 1, axis=1), renderer.seen, mask)
-    return min(v for v in values if v is not None), moved or float("nan")
+    return least(mask), least(outside), moved or float("nan")
 
 
-def flicker(renderer: Renderer, landmarks: np.ndarray) -> tuple[float, float]:
-    """Mean change (of 255) from frame to frame of a face that drifts by parts of a pixel, brought back to its place;
-    and of one whose mouth's landmarks shake."""
+def moved_exactly(frame: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) moved by parts of a pixel (2,), as a band-limited signal moves: by its Fourier transform."""
+    whole = np.pad(frame.astype(np.float64), ((RIM, RIM), (RIM, RIM), (0, 0)), "reflect")
+    down, across = np.fft.fftfreq(whole.shape[0])[:, None, None], np.fft.fftfreq(whole.shape[1])[None, :, None]
+    turn = np.exp(-2j * np.pi * (across * shift[0] + down * shift[1]))
+    return np.fft.ifft2(np.fft.fft2(whole, axes=(0, 1)) * turn, axes=(0, 1)).real[RIM:-RIM, RIM:-RIM]
+
+
+def flicker(renderer: Renderer, landmarks: np.ndarray) -> dict[str, float]:
+    """Mean change (of 255) from frame to frame of a face that drifts by parts of a pixel, brought back to its place
+    exactly. Its controls: a frame moved exactly and rounded to 8 bits, which no renderer can be better than; moved
+    bilinearly; and rendered with shaking landmarks of the mouth."""
     rng = np.random.default_rng(0)
     low, high = np.floor(landmarks[:, :2].min(0)).astype(int), np.ceil(landmarks[:, :2].max(0)).astype(int)
     low = np.maximum(low, 0)
-    found = []
-    for shake in (0.0, SHAKE):
-        before, changes = None, []
+    still = renderer.render(landmarks)
+
+    def shaken(points: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        points = points.copy()
+        points[48:, :2] += SHAKE * rng.standard_normal((20, 2))
+        return renderer.render(points)
+
+    def bilinear(points: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        to = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
+        return cv2.warpAffine(still, to, still.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+
+    makers: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+        "flicker": lambda points, shift: renderer.render(points),
+        "flicker moved exactly": lambda points, shift: np.clip(np.rint(moved_exactly(still, shift)), 0, 255),
+        "flicker moved bilinearly": bilinear,
+        "flicker shaken": shaken,
+    }
+    found = {}
+    for name, make in makers.items():
+        faces = []
         for step in range(DRIFTED):
             shift = np.array([DRIFT, 0.6 * DRIFT]) * step
-            moved = landmarks.copy()
-            moved[:, :2] += shift
-            moved[48:, :2] += shake * rng.standard_normal((20, 2))
-            frame = renderer.render(moved).astype(np.float32)
-            back = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
-            flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
-            still = cv2.warpAffine(frame, back, frame.shape[1::-1], flags=flags)[low[1] : high[1], low[0] : high[0]]
-            if before is not None:
-                changes.append(float(np.abs(still - before).mean()))
-            before = still
-        found.append(float(np.mean(changes)))
-    return found[0], found[1]
+            points = landmarks.copy()
+            points[:, :2] += shift
+            faces.append(moved_exactly(make(points, shift)[..., :3], -shift)[low[1] : high[1], low[0] : high[0]])
+        found[name] = float(np.mean([np.abs(b - a).mean() for a, b in pairwise(faces)]))
+    return found
 
 
 def figures(
@@ -93,8 +120,9 @@ def figures(
     frames = [renderer.render(landmarks) for landmarks in points]
     found: dict[str, float] = {}
     found["sharpness"], found["sharpness blurred"] = sharpness(renderer, frames, points)
-    found["background dB"], found["background moved 1 px"] = background(renderer, frames, points)
-    found["flicker"], found["flicker shaken"] = flicker(renderer, points[len(points) // 2])
+    names = ("background dB", "background outside the matte dB", "background moved 1 px")
+    found |= dict(zip(names, background(renderer, frames, points), strict=True))
+    found |= flicker(renderer, points[len(points) // 2])
     if identity is not None:
         own = identity(renderer.seen, renderer.landmarks)
         pairs = zip(frames, points, strict=True)

@@ -44,9 +44,11 @@ second away. The ablation: without proxy (a dark hole), without patterns and so 
 {reenacted}
 ## Frames against their portrait
 The demo's portrait and others say the demo's sentence (`python -m engine.evaluation.frames`). *Sharpness*: CPBD of
-the face over the portrait's own; *background*: PSNR beside and above the head; *flicker*, of 255: change from frame
-to frame of a face that drifts by parts of a pixel, brought back to its place; *identity*: distance of face-api's
-numbers to the portrait (two pictures of one person 0.1 to 0.5, two people 0.8). Beside each its control.
+the face over the portrait's own; *background*: PSNR beside and above the head, whatever the matte says, and of what of
+that is outside the matte (one portrait's matte takes an oval backdrop for the person; hair of another reaches beyond
+what is measured as its head); *flicker*, of 255: change from frame to frame of a face that drifts by parts of a pixel,
+brought back to its place exactly (a frame moved exactly has the rounding to 8 bits alone); *identity*: distance of
+face-api's numbers to the portrait (two pictures of one person 0.1 to 0.5, two people 0.8). Beside each its controls.
 
 {frames}
 """

@@ -23,7 +23,7 @@ JAW_SHARE = 0.5  # of the lower lip's way that the chin goes along
 SMILE_WIDTH, SMILE_RISE = 0.6, 0.012  # of a mouth at rest; open smiles have 0.75 and 0.08 (portraits, medians)
 RELAXED = 0.5  # share of a smile's excess that is taken back
 LID_LINE = 0.12  # where lids meet: this share of the opening above the lower lid
-CHUNK = 4096  # frames placed at once
+CHUNK = 256  # frames placed at once
 LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))  # upper, lower
 
 

@@ -24,7 +24,7 @@ from engine.render import proxy, proxy_raster
 
 Array = NDArray[np.float32]
 
-VERSION = "2"  # goes up whenever the same portrait and landmarks give other pixels
+VERSION = "3"  # goes up whenever the same portrait and landmarks give other pixels
 TINT = Path(__file__).resolve().parents[1] / "weights" / "mouth_tint.safetensors"
 
 # Points speech does not move, and how far each is trusted: bridge and base of the nose, eye corners, temples.
@@ -41,18 +41,17 @@ NOSE_LEAN = 28.0  # degrees
 LIP_MM = 9.0  # thickness of the lip in front of the teeth
 OVERBITE_MM = 2.2  # lower edge above the upper edge, jaw at rest
 TONGUE_WITH_JAW = np.array([0.7, 0.68, 0.6], np.float32)  # its body hangs behind a dropping jaw
-LIT = 1.25  # a fully lit tooth against the mean of a smile's bright part, which the tint tells
+FULL = 1.8  # a fully lit tooth against the brightest tenth of a speaking mouth's inside, which the tint tells
 # From which opening on a mouth is fully lit. In a smile lips leave the teeth free, and a portrait's own say how lit
-# they are. In speech they do not: against films of four people (the generator's pairs of grid_s1 and addresses) a mouth
-# lit as in a smile was 2 to 5 times too bright between 4 and 10 mm, and up to 2.5 times between 12 and 16 mm.
+# they are; in speech mouths open into shadow (films of grid_s1 and addresses).
 LIT_SMILING_MM, LIT_SPEAKING_MM = 5.0, 20.0
 OWN_LIGHT = 0.92  # how lit teeth in an open smile are, next to the full light the layers are kept in
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
-SALIVA = 0.85  # wet teeth mirror some white light: their colour is a little paler than the average tells
 FINEST = 6.0  # px per mm: finer than this a mouth's inside is not drawn
 CAVITY = np.array([0.018, 0.0075, 0.007], np.float32)  # times the tooth colour
 CHEEK = np.array([0.050, 0.016, 0.014], np.float32)  # the cheeks' lining behind the corners, likewise
-BOUNCE = np.array([0.20, -0.04, -0.08], np.float32)  # light in a mouth's shadow comes from its own red walls
+BOUNCE = np.array([0.20, -0.10, -0.10], np.float32)  # light in a mouth's shadow comes from its own red walls
+HAZIEST = 0.25  # of the skin's light: a face in which nothing is darker has dark skin, not haze
 
 
 def to_linear(rgb: Array) -> Array:
@@ -195,41 +194,78 @@ def _patch(rgb: NDArray[np.uint8], polygon: Array) -> Array:
     return to_linear(crop[mask > 0].astype(np.float32) / 255.0)
 
 
-def measure_light(rgb: NDArray[np.uint8], landmarks: Array) -> tuple[Array, Array]:
-    """Linear RGB of the skin below the eyes and of the eye whites, each (3,)."""
+@dataclass(frozen=True)
+class Light:
+    """What a face tells of its light, linear RGB (3,) each: skin below the eyes, eye whites, the darkest and the
+    brightest there is."""
+
+    skin: Array
+    white: Array
+    black: Array
+    bright: Array
+
+    @property
+    def haze(self) -> float:
+        """How far the picture is from black, as a share of the skin's light: little contrast, veiled or blurred."""
+        return min(float(self.black @ LUMINANCE) / max(float(self.skin @ LUMINANCE), 2e-3), HAZIEST)
+
+    def speaking(self) -> Array:
+        """What the brightness of teeth in speech, over the skin's, is predicted from: (3,)."""
+        luma = np.log(np.maximum(np.stack([self.skin, self.white]) @ LUMINANCE, 2e-3))
+        return np.array([1.0, luma[1] - luma[0], self.haze], np.float32)
+
+    def smiling(self) -> Array:
+        """What the brightness of teeth in a smile is predicted from: (3,)."""
+        luma = np.log(np.maximum(np.stack([self.skin, self.white]) @ LUMINANCE, 2e-3))
+        return np.array([1.0, luma[0], luma[1]], np.float32)
+
+    def hues(self) -> Array:
+        """(2, 2) logarithms of red and of blue over green: of the skin and of the eye whites."""
+        logs = np.log(np.maximum(np.stack([self.skin, self.white]), 2e-3))
+        return np.stack([logs[:, 0] - logs[:, 1], logs[:, 2] - logs[:, 1]])
+
+
+def measure_light(rgb: NDArray[np.uint8], landmarks: Array) -> Light:
+    """The light of a face with `landmarks` (68, 2 or 3) px."""
     p = np.asarray(landmarks, np.float32)[:, :2]
     size = float(np.linalg.norm(p[45] - p[36]))
     circle = np.stack([np.cos(np.linspace(0, 2 * np.pi, 16)), np.sin(np.linspace(0, 2 * np.pi, 16))], 1) * 0.09 * size
     cheeks = [0.45 * p[41] + 0.55 * p[48], 0.45 * p[46] + 0.55 * p[54]]
-    skin = np.concatenate([_patch(rgb, c + circle) for c in cheeks])
-    skin = np.median(skin, axis=0) if len(skin) else np.array([0.45, 0.3, 0.24])
+    patches = np.concatenate([_patch(rgb, c + circle) for c in cheeks])
+    skin = np.median(patches, axis=0) if len(patches) else np.array([0.45, 0.3, 0.24])
     eyes = np.concatenate([_patch(rgb, p[36:42]), _patch(rgb, p[42:48])])
     if len(eyes) < 16:
-        return skin.astype(np.float32), (skin @ LUMINANCE * np.ones(3)).astype(np.float32)
-    light = eyes @ LUMINANCE
-    return skin.astype(np.float32), eyes[light >= np.percentile(light, 75)].mean(0).astype(np.float32)
+        white = skin @ LUMINANCE * np.ones(3)
+    else:
+        light = eyes @ LUMINANCE
+        white = eyes[light >= np.percentile(light, 75)].mean(0)
+    lo, hi = np.maximum(np.floor(p[17:60].min(0)).astype(int), 0), np.ceil(p[17:60].max(0)).astype(int)
+    face = to_linear(rgb[lo[1] : max(hi[1], 0), lo[0] : max(hi[0], 0)].reshape(-1, 3).astype(np.float32) / 255.0)
+    light = face @ LUMINANCE
+    black, bright = np.zeros(3), np.ones(3)
+    if len(face):
+        black, bright = face[light <= np.percentile(light, 1)].mean(0), face[light >= np.percentile(light, 99)].mean(0)
+    return Light(*(color.astype(np.float32) for color in (skin, white, black, bright)))
 
 
-def tint_features(skin: Array, white: Array) -> tuple[Array, Array, Array]:
-    """What tooth luminance, red and blue (both against green) are predicted from, each (3,)."""
-    log = np.log(np.maximum(np.stack([skin, white]), 2e-3))
-    luma = np.log(np.maximum(np.stack([skin, white]) @ LUMINANCE, 2e-3))
-    return (
-        np.array([1.0, luma[0], luma[1]], np.float32),
-        np.array([1.0, log[0, 0] - log[0, 1], log[1, 0] - log[1, 1]], np.float32),
-        np.array([1.0, log[0, 2] - log[0, 1], log[1, 2] - log[1, 1]], np.float32),
-    )
-
-
-def tooth_color(skin: Array, white: Array, colorful: float = 1.0) -> Array:
-    """Linear RGB of a lit tooth in this picture (3,), as `engine/training/mouth_tint.py` found teeth to follow skin
-    and eye whites. Where the picture is not `colorful` its tone, the skin's, is everything's."""
+def tooth_color(light: Light, colorful: float = 1.0, smiling: bool = False) -> Array:
+    """Linear RGB (3,) of the brightest of teeth in this light, in a smile or in speech, as
+    `engine/training/mouth_tint.py` found them to follow skin, eye whites and haze. A cast of the light is theirs too.
+    Where the picture is not `colorful` its tone, the skin's, is everything's."""
     weights = load_file(TINT)
-    luminance, red, blue = tint_features(skin, white)
-    hue = SALIVA * np.array([weights["red"] @ red, 0.0, weights["blue"] @ blue])
-    tone = 0.8 * np.array([red[1], 0.0, blue[1]])  # lights of a toned print are paler than its middle
+    hues = light.hues()
+    hue = np.zeros(3)
+    for channel, (name, (skin, white)) in {0: ("red", hues[0]), 2: ("blue", hues[1])}.items():
+        offset, share = weights[name]
+        hue[channel] = offset + share * skin + (1.0 - share) * white
+    tone = 0.8 * np.array([hues[0, 0], 0.0, hues[1, 0]])  # lights of a toned print are paler than its middle
     ratio = np.exp(colorful * hue + (1.0 - colorful) * tone)
-    return (ratio / (ratio @ LUMINANCE) * np.exp(weights["luminance"] @ luminance)).astype(np.float32)
+    if smiling:
+        luma = np.exp(weights["smiling"] @ light.smiling())
+    else:
+        # In a toned print black is faded, not veiled: that dims nothing.
+        luma = np.exp(weights["speaking"] @ (light.speaking() * [1.0, 1.0, colorful])) * (light.skin @ LUMINANCE)
+    return (ratio / (ratio @ LUMINANCE) * luma).astype(np.float32)
 
 
 def lip_color(rgb: NDArray[np.uint8], landmarks: Array) -> Array:
@@ -240,14 +276,14 @@ def lip_color(rgb: NDArray[np.uint8], landmarks: Array) -> Array:
         p[[48, 60, 67, 66, 65, 64, 54, 55, 56, 57, 58, 59]],
     )
     lips = np.concatenate([_patch(rgb, upper), _patch(rgb, lower)])
-    return np.median(lips, axis=0).astype(np.float32) if len(lips) else measure_light(rgb, landmarks)[0]
+    return np.median(lips, axis=0).astype(np.float32) if len(lips) else measure_light(rgb, landmarks).skin
 
 
 def colorfulness(rgb: NDArray[np.uint8], landmarks: Array) -> float:
     """0 for a grey or toned photograph, 1 for a colour one: how hue differs among eye whites, skin and lips."""
-    skin, white = measure_light(rgb, landmarks)
+    light = measure_light(rgb, landmarks)
     lip = lip_color(rgb, landmarks)
-    redness = np.log(np.maximum(np.stack([white, skin, lip]), 2e-3)) @ np.array([1.0, -1.0, 0.0])
+    redness = np.log(np.maximum(np.stack([light.white, light.skin, lip]), 2e-3)) @ np.array([1.0, -1.0, 0.0])
     return float(np.clip((redness.max() - redness.min()) / 0.3, 0.0, 1.0))
 
 
@@ -304,7 +340,7 @@ def find_teeth(rgb: NDArray[np.uint8], landmarks: Array, head: Head) -> Teeth | 
     light = picture @ LUMINANCE
     bright = front & (light >= np.percentile(light[front], 60))
     color = np.median(picture[bright], axis=0)
-    usual = tooth_color(*measure_light(rgb, landmarks))
+    usual = tooth_color(measure_light(rgb, landmarks), smiling=True)
     warmth = np.log(np.maximum(picture[..., 0], 2e-3) / np.maximum(picture[..., 1], 2e-3))
     warm = float(np.log(max(color[0], 2e-3) / max(color[1], 2e-3)))
     # What is much darker than teeth would be here, or hardly differs from the lips, is lip, tongue or cavity.
@@ -416,9 +452,12 @@ class MouthInterior:
         self.head = measure_head(self.source)
         self.blur = measure_blur(picture_rgb, self.source)
         self.grain = measure_grain(picture_rgb, self.source)
-        skin, white = measure_light(picture_rgb, self.source)
+        light = measure_light(picture_rgb, self.source)
         self.colorful = colorfulness(picture_rgb, self.source)
         self.bounce = self.colorful * BOUNCE
+        self.black = light.black * min(
+            1.0, HAZIEST * float(light.skin @ LUMINANCE) / max(float(light.black @ LUMINANCE), 1e-6)
+        )
         self.cavity, self.cheek = (
             float(c @ LUMINANCE) + (c - float(c @ LUMINANCE)) * self.colorful for c in (CAVITY, CHEEK)
         )
@@ -427,7 +466,9 @@ class MouthInterior:
             self.head = replace(self.head, edge=self.head.edge + self.head.axes[:, 1] * own.edge * self.head.px)
             self.tooth = own.color
         else:
-            self.tooth = LIT * tooth_color(skin, white, self.colorful)
+            self.tooth = FULL * tooth_color(light, self.colorful)
+            paper = float(light.bright @ LUMINANCE) / float(self.tooth @ LUMINANCE)
+            self.tooth *= min(1.0, paper) ** (1.0 - self.colorful)  # in a print nothing is brighter than the paper
         self.own_teeth = own is not None
         self._draw()
         if own is not None:
@@ -553,9 +594,11 @@ class MouthInterior:
         color = color * (1.0 - above[:, :, 3:]) + above[:, :, :3]
         slit = Slit.of(upper, lower, _pixels(corner, size, each))
         light = self._light(slit, px)[:, :, None]
-        color *= light * (1.0 + (1.0 - light) * self.bounce)
+        color *= light ** (1.0 - self.bounce)
         cheek = _ease(slit.side, 0.45, 0.95) * (1.0 - above[:, :, 3]) * (1.0 - below[:, :, 3])
-        color = to_srgb(color + cheek[:, :, None] * (self.cheek * self.tooth))
+        color += cheek[:, :, None] * (self.cheek * self.tooth)
+        veil = np.minimum(self.black / np.maximum(self.tooth, 1e-4), 0.5)
+        color = to_srgb(color * (1.0 - veil) + veil * self.tooth)
         if each > 1:
             color = cv2.resize(color, (size[0] * each, size[1] * each), interpolation=cv2.INTER_LINEAR)
             slit = Slit.of(upper, lower, _pixels(corner, (int(cx1 - cx0), int(cy1 - cy0)), 1))

@@ -42,7 +42,7 @@ Bytes = NDArray[np.uint8]
 FAINT = 0.08  # of a matte: taken as none, and as much below 1 as all
 FACE_EDGE = 0.03  # of the unit: half the width of the face matte's soft edge
 MATTES = ("head", "face", "mouth")
-VERSION = 3  # goes up whenever the same landmarks give other pixels
+VERSION = 4  # goes up whenever the same landmarks give other pixels
 
 
 class Renderer:
@@ -72,7 +72,7 @@ class Renderer:
             raise InputError(
                 f"The picture {picture.path} ends within the mouth: choose one that shows the whole mouth."
             )
-        matte = self._matte()
+        self.matte = matte = self._matte()
         self.shape = Shape(self.landmarks, self.mesh, elastic=matte is None and self.cutout is None)
         height, width = self.rgb.shape[:2]
         self.box = self.shape.box(width, height)
@@ -104,7 +104,8 @@ class Renderer:
         split = "alpha" if self.cutout is not None else "none" if self.split is None else MODELS["person"].cached.name
         depth = "" if self.rgb.dtype == np.uint8 else " exact"
         digest = hashlib.sha256(f"{VERSION} {self.picture_sha256} {split} {self.interior.fingerprint}{depth}".encode())
-        digest.update(self.finish.fingerprint.encode())
+        if self.patterns:
+            digest.update(self.finish.fingerprint.encode())
         for points in (self.landmarks, self.mesh):
             digest.update(points.astype(np.float32).tobytes())
         return digest.hexdigest()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating]
 Pixels = NDArray[Any]  # uint8, or float32 where 255 is white
 
+REACH = 8  # of the kernel: 4 shimmers a fifth more, 16 rings beside the outlines of drawings
 MOST = 1_300_000  # px; larger textures are read as they are, with a cubic kernel: 16 times their size is too much
 
 
@@ -44,7 +45,7 @@ class Texture:
     def __init__(self, pixels: Pixels, most: int = MOST) -> None:
         self.pixels = np.ascontiguousarray(pixels)
         self.fine = 4 if pixels.shape[0] * pixels.shape[1] <= most else 1
-        self.enlarged = doubled(doubled(self.pixels, 4), 2) if self.fine == 4 else self.pixels
+        self.enlarged = doubled(doubled(self.pixels, REACH), 2) if self.fine == 4 else self.pixels
 
     def read(self, where: Array) -> Pixels:
         """The values (…[, C]) at `where` (…, 2) px, x and y."""

@@ -13,10 +13,11 @@ import engine.style.file as style_file
 from engine import __version__
 from engine.face import image
 from engine.face.track import frames_at
+from engine.png import encode_png
 from engine.render.pattern import Pattern
 from engine.style.file import Style
 from engine.style.reference import NAMES
-from engine.take import encode_png, replacing
+from engine.take import replacing
 
 SIDE = 256  # px
 AROUND = 1.7  # of the landmarks' longer side: the whole head

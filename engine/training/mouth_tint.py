@@ -1,9 +1,10 @@
-"""Fits how bright and which colour teeth are, from skin and eye whites, on portraits that show their teeth.
+"""Fits how bright and which colour teeth are: in smiles on portraits that show them, in speech on films.
 
     python -m engine.training.mouth_tint --data ../shared/data [--landmarks L.npz]
 
-Three linear regressions in the logarithm of linear light, three numbers each: engine/weights/mouth_tint.safetensors.
-It does not segment teeth: a smile's inside is its brightest 40 per cent.
+Four linear regressions in the logarithm of linear light, ten numbers: engine/weights/mouth_tint.safetensors. Of films
+only those are read that `engine.training.generator` may read. It does not segment teeth: a smile's are the brightest
+40 per cent between its lips, speech's the brightest tenth.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ import numpy as np
 
 from engine.render import mouth
 from engine.tensors import packed
+from engine.training.generator import GRID_HELD_OUT, HELD_OUT, Film, read_grid
+from engine.training.motion import addresses_landmarks
+
+WIDE_MM = 8.0  # between the inner lips: wide open
+EVERY = 3  # frames
+GRID_EVERY = 12  # clips
 
 
 def landmarks_of(rgb: np.ndarray) -> np.ndarray:
@@ -40,36 +47,79 @@ def teeth_of(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
     return np.median(pixels[light >= np.percentile(light, 60)], axis=0)
 
 
+def spoken(film: Film) -> tuple[np.ndarray, float] | None:
+    """From a film: what its portrait, the frame with the lips nearest, tells of the light (3,), and how bright the
+    brightest tenth between wide open lips is over the skin, logarithm. None when they never are."""
+    source = int(np.argmin(film.gaps))
+    light = mouth.measure_light(film.frames[source], film.landmarks[source])
+    scale = mouth.measure_head(film.landmarks[source]).px
+    told = []
+    for k in np.flatnonzero(film.gaps >= WIDE_MM * scale)[::EVERY]:
+        upper, lower = mouth.inner_lips(film.landmarks[k])
+        pixels = mouth._patch(film.frames[k], np.concatenate([upper, lower[::-1]]))
+        if len(pixels) >= 12:
+            told.append(np.percentile(pixels @ mouth.LUMINANCE, 90))
+    if len(told) < 2:
+        return None
+    return light.speaking(), float(np.log(np.mean(told) / (light.skin @ mouth.LUMINANCE)))
+
+
+def speaking(data: Path, landmarks: Path | None) -> np.ndarray:
+    """(3,) weights of teeth's brightness in speech, people counting alike. `landmarks`: of addresses, else tracked."""
+    clips = addresses_landmarks(data, landmarks)
+    with np.load(data / "grid_s1" / "landmarks.npz") as stored:
+        names = sorted(stored.files)[:-GRID_HELD_OUT][::GRID_EVERY]
+    films = [("grid_s1", read_grid(data / "grid_s1", [name])) for name in names]
+    for name, (points, fps) in clips.items():
+        if name not in HELD_OUT:
+            films.append((name.rstrip("0123456789_"), Film.read(data / "addresses" / f"{name}.mp4", points, fps)))
+    rows = [(who, told) for who, film in films if (told := spoken(film)) is not None]
+    people = [who for who, _ in rows]
+    weight = np.sqrt([1 / people.count(who) for who in people])
+    x, goal = np.array([told[0] for _, told in rows]), np.array([told[1] for _, told in rows])
+    found = np.linalg.lstsq(x * weight[:, None], goal * weight, rcond=None)[0]
+    left = np.sqrt(np.average((x @ found - goal) ** 2, weights=weight**2))
+    spread = np.sqrt(np.average((goal - np.average(goal, weights=weight**2)) ** 2, weights=weight**2))
+    print(f"speaking: {found.round(3)}, {len(rows)} films of {len(set(people))}, rest {left:.3f} of {spread:.3f}")
+    return np.asarray(found)
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--landmarks", type=Path, help="npz of (68, 3) or (478, 3) by file name; else they are found")
+    parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses; else tracked")
     options = parser.parse_args(arguments)
     folder = options.data / "portraits"
-    mesh = json.loads((options.data / "landmark_indices.json").read_text())["mediapipe_478_to_ibug68"]
-    known = dict(np.load(options.landmarks)) if options.landmarks else {}
-    rows = []
+    lights, found = [], []
     for entry in json.loads((folder / "index.json").read_text()):
         if entry["lip_gap"] < 0.05:
             continue
         rgb = cv2.cvtColor(cv2.imread(str(folder / entry["file"])), cv2.COLOR_BGR2RGB)
-        points = known[entry["file"]] if known else landmarks_of(rgb)
-        points = points[mesh] if len(points) == 478 else points
+        points = landmarks_of(rgb)
         teeth = teeth_of(rgb, points)
         if teeth is not None:
-            rows.append((*mouth.tint_features(*mouth.measure_light(rgb, points)), teeth))
-    teeth = np.log(np.maximum(np.array([r[3] for r in rows]), 2e-3))
-    luma = np.log(np.array([r[3] for r in rows]) @ mouth.LUMINANCE)
-    goals = {"luminance": luma, "red": teeth[:, 0] - teeth[:, 1], "blue": teeth[:, 2] - teeth[:, 1]}
+            lights.append(mouth.measure_light(rgb, points))
+            found.append(teeth)
+    teeth = np.log(np.maximum(np.array(found), 2e-3))
     weights = {}
-    for i, (name, goal) in enumerate(goals.items()):
-        x = np.array([r[i] for r in rows])
+
+    def fitted(name: str, x: np.ndarray, goal: np.ndarray, spread: np.ndarray) -> None:
         weights[name] = np.linalg.lstsq(x, goal, rcond=None)[0].astype(np.float32)
         rest = np.std(x @ weights[name] - goal)
-        print(f"{name}: {weights[name].round(3)}, {len(rows)} portraits, rest {rest:.3f} of {np.std(goal):.3f}")
+        print(f"{name}: {weights[name].round(3)}, {len(goal)} portraits, rest {rest:.3f} of {np.std(spread):.3f}")
+
+    luma = np.log(np.array(found) @ mouth.LUMINANCE)
+    fitted("smiling", np.array([light.smiling() for light in lights]), luma, luma)
+    hues = np.array([light.hues() for light in lights])
+    for name, i, over in (("red", 0, 0), ("blue", 1, 2)):
+        # A cast shifts all logarithms alike: teeth lie between skin and eye whites, and a little off.
+        x = np.column_stack([np.ones(len(hues)), hues[:, i, 0] - hues[:, i, 1]])
+        goal = teeth[:, over] - teeth[:, 1]
+        fitted(name, x, goal - hues[:, i, 1], goal)
+    weights["speaking"] = speaking(options.data, options.landmarks).astype(np.float32)
     out = Path(mouth.TINT)
     out.parent.mkdir(exist_ok=True)
-    out.write_bytes(packed(weights, {"format": "1"}))
+    out.write_bytes(packed(weights, {"format": "2"}))
     print(f"wrote {out}")
 
 

@@ -13,7 +13,8 @@ from engine.errors import Cancelled, InputError
 from engine.face import image
 from engine.formats import HASH, NAMES, Format, exr_header, read_exr, to_linear, to_srgb, write_exr
 from engine.job import DubRequest, Engine, RenderRequest
-from engine.take import Landmarks, encode_png, hash_of, read_frame
+from engine.png import encode_png
+from engine.take import Landmarks, hash_of, read_frame
 
 FPS = Fraction(12)
 FRAMES = 8

@@ -19,8 +19,9 @@ import engine.style.file as style_file
 from engine.cli import main
 from engine.errors import Cancelled, InputError, OutputError
 from engine.job import DubRequest, Engine, RenderRequest, RestyleRequest, frame_count
+from engine.png import png_hash
 from engine.style.extract import from_landmarks
-from engine.take import Landmarks, png_hash, read_frame
+from engine.take import Landmarks, read_frame
 
 REPO = Path(__file__).resolve().parents[2]
 FPS = Fraction(12)

@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 
 from engine.errors import InputError, OutputError
+from engine.png import encode_png, png_hash
 from engine.take import (
     Landmarks,
     Take,
-    encode_png,
     frame_hashes,
     parse_fps,
-    png_hash,
     read_frame,
     replacing,
     snap,
