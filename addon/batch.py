@@ -23,7 +23,7 @@ from .properties import ParlandoScene
 # What an entry has of its own, as the scene's settings have it for Generate.
 OWN = (
     "portrait_source", "portrait_strip", "portrait_image", "portrait_file", "face", "style_file", "strength", "mouth",
-    "seed", "head", "blinks", "brows", "gaze",
+    "seed", "head", "blinks", "brows", "shoulders", "gaze",
 )  # fmt: skip
 
 

@@ -85,6 +85,7 @@ def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
             "head": round(settings.head, 4),
             "blinks": round(settings.blinks, 4),
             "brows": round(settings.brows, 4),
+            "shoulders": round(settings.shoulders, 4),
             "gaze": round(settings.gaze, 4),
             "face": settings.face,
             "points": placing.points_of(scene),

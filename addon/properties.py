@@ -107,6 +107,15 @@ class ParlandoScene(bpy.types.PropertyGroup):
         max=2.0,
         subtype="FACTOR",
     )
+    shoulders: bpy.props.FloatProperty(
+        name="Shoulders",
+        description="How far the shoulders follow the head: 0 leaves them still, 1 is as in life. In a drawing whose "
+        "figure is not told from its background they stay still",
+        default=1.0,
+        min=0.0,
+        max=2.0,
+        subtype="FACTOR",
+    )
     gaze: bpy.props.FloatProperty(
         name="Steady Gaze",
         description="How far the eyes stay on the point they look at while the head turns: 0 turns them with the head",

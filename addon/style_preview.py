@@ -92,6 +92,7 @@ def preview(scene: bpy.types.Scene) -> Job:
             "head": round(settings.head, 4),
             "blinks": round(settings.blinks, 4),
             "brows": round(settings.brows, 4),
+            "shoulders": round(settings.shoulders, 4),
             "gaze": round(settings.gaze, 4),
             "face": settings.face,
             "points": placing.points_of(scene),

@@ -28,6 +28,7 @@ _SAME = (
     "head",
     "blinks",
     "brows",
+    "shoulders",
     "gaze",
     "face",
     "points",

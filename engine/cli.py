@@ -69,6 +69,7 @@ def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
     dub.add_argument("--head", type=float, default=1.0, help="amount of head motion, 0 to 2")
     dub.add_argument("--blinks", type=float, default=1.0, help="amount of blinks, 0 to 2")
     dub.add_argument("--brows", type=float, default=1.0, help="amount of brow motion, 0 to 2")
+    dub.add_argument("--shoulders", type=float, default=1.0, help="how far shoulders follow the head, 0 to 2")
     dub.add_argument(
         "--gaze", type=float, default=1.0, help="how far eyes stay on their point as the head turns, 0 to 1"
     )
@@ -256,6 +257,7 @@ def _dub_request(options: argparse.Namespace) -> Any:
         options.mattes,
         points=_points(options),
         mouth=options.mouth,
+        shoulders=options.shoulders,
     )
 
 

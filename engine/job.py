@@ -75,7 +75,7 @@ def unheard(message: str) -> None:
 
 @dataclass(frozen=True)
 class DubRequest:
-    """What `dub` is asked. Amounts of head motion, blinks, brows and gaze: 0 is off, 1 as in life."""
+    """What `dub` is asked. Amounts of head motion, blinks, brows, shoulders and gaze: 0 is off, 1 as in life."""
 
     audio: Path
     image: Path
@@ -97,6 +97,7 @@ class DubRequest:
     points: list[list[float]] | None = None  # the portrait's 68 landmarks as somebody placed them, px
     mouth: str = "own"  # what is seen between the lips: the portrait's "own", or what the "style"'s frames show
     side: int | None = None  # longer side of the frames, where they shall be smaller than the portrait
+    shoulders: float = 1.0  # how far they follow the head
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,7 @@ class Engine:
             "blinks": request.blinks,
             "brows": request.brows,
             "gaze": request.gaze,
+            "shoulders": request.shoulders,
             "face": request.face,
             "motion": self.motion.fingerprint,
             **_output(request),
@@ -255,6 +257,7 @@ class Engine:
         made = Landmarks(landmarks, pose, request.fps, (1, 1), face.landmarks, face.mesh)
         if request.gaze:
             made.gaze = (request.gaze * held_gaze(pose)).astype(np.float32)
+        made.shoulders = request.shoulders
         return made
 
     def restyle(self, request: RestyleRequest, progress: Progress = silent, note: Note = unheard) -> dict[str, Any]:
@@ -283,6 +286,7 @@ class Engine:
             blinks=float(was["blinks"]),
             brows=float(was.get("brows", min(float(was["head"]), 1.0))),  # takes from before they had an amount
             gaze=float(was.get("gaze", 0.0)),
+            shoulders=old.shoulders,
         )
         _check_amounts(again)
         face = find.face_of(old.source_mesh, 1.0)
@@ -322,6 +326,7 @@ class Engine:
             "engine": __version__,
             "landmarks": hashlib.sha256(asked.landmarks.tobytes()).hexdigest(),
             **({"gaze": hashlib.sha256(asked.looks.tobytes()).hexdigest()} if asked.looks.any() else {}),
+            **({"shoulders": asked.shoulders} if asked.shoulders else {}),
             "fps": str(asked.fps),
             "image": picture.sha256,
             "style": sha256(style_path) if style_path else None,
@@ -378,11 +383,12 @@ class Engine:
             face = find.find(picture, request.face)
         factor = min(1.0, request.side / max(picture.size)) if request.side else 1.0
         patterns = pattern.load(request.take / PATTERNS) if request.take is not None else []
+        shoulders = known.shoulders if known is not None else 0.0
         if factor < 1.0:
             small = find.face_of(face.mesh * np.float32(factor), 1.0)
-            made = Renderer(_smaller(picture, factor), small, self.device, patterns=patterns)
+            made = Renderer(_smaller(picture, factor), small, self.device, False, patterns, shoulders)
         else:
-            made = self._render_of(picture, face, patterns=patterns)
+            made = self._render_of(picture, face, False, patterns, shoulders)
         self._live[key] = made, factor
         while len(self._live) > LIVE_KEPT:
             del self._live[next(iter(self._live))]
@@ -406,15 +412,20 @@ class Engine:
         return heard
 
     def _render_of(
-        self, picture: Picture, face: Face, exact: bool = False, patterns: Sequence[Pattern] = ()
+        self,
+        picture: Picture,
+        face: Face,
+        exact: bool = False,
+        patterns: Sequence[Pattern] = (),
+        shoulders: float = 0.0,
     ) -> Renderer:
         """The renderer of this portrait, kept for the next job on the same one. `exact`: of more than 8 bits."""
         worn = tuple(one.fingerprint for one in patterns)
-        key = (picture.sha256, face.landmarks.tobytes(), exact, worn)
+        key = (picture.sha256, face.landmarks.tobytes(), exact, worn, shoulders)
         kept = self._renderer  # `frame` asks from another thread
         if kept is None or kept[0] != key:
             self._renderer = None  # a large portrait's takes much memory
-            kept = self._renderer = (key, Renderer(picture, face, self.device, exact, patterns))
+            kept = self._renderer = (key, Renderer(picture, face, self.device, exact, patterns, shoulders))
         return kept[1]
 
     def _frames(
@@ -429,7 +440,7 @@ class Engine:
         patterns: Sequence[Pattern],
     ) -> Result:
         """Makes the frames that are not there yet, in order, on all cores, and the preview with sound where wanted."""
-        renderer = self._render_of(picture, face, take.format.deep, patterns)
+        renderer = self._render_of(picture, face, take.format.deep, patterns, made.shoulders)
         hashes = frame_hashes(renderer.fingerprint + take.format.mark, made.landmarks, made.gaze)
         total = len(hashes)
         take.save(
@@ -518,6 +529,7 @@ def _check_amounts(request: DubRequest) -> None:
         ("blinks", request.blinks, 0.0, 2.0),
         ("brows", request.brows, 0.0, 2.0),
         ("gaze", request.gaze, 0.0, 1.0),
+        ("shoulders", request.shoulders, 0.0, 2.0),
     ):
         if not low <= value <= high:
             raise InputError(f"{name} is {value:g}, it goes from {low:g} to {high:g}.")

@@ -9,7 +9,8 @@ Blender → engine, one object a line:
     {"id": 6, "verb": "shutdown", "params": {}}
 `params` of `dub` and `render` are the command line's long options with underscores, e.g. for dub
     {"audio": str, "image": str, "style": str|null, "strength": 1.0, "fps": [24, 1], "frames": 264|null, "seed": 0,
-     "head": 1.0, "blinks": 1.0, "brows": 1.0, "gaze": 1.0, "face": 0, "points": [[x, y, z] × 68]|null,
+     "head": 1.0, "blinks": 1.0, "brows": 1.0, "gaze": 1.0, "shoulders": 1.0, "face": 0,
+     "points": [[x, y, z] × 68]|null,
      "mouth": "own"|"style", "preview": bool, "out": str}
 (`fps` is a fraction [numerator, denominator]; `frames`, where given, overrides T = round(duration × fps).)
 and for render

@@ -2,8 +2,8 @@
 
     take.json       what was asked, versions, hashes of weights, one hash per frame
     audio.wav       what was heard
-    landmarks.npz   landmarks (T, 68, 3), gaze (T, 2), pose (T, 6), fps, size, the portrait's own source_landmarks and
-                    source_mesh
+    landmarks.npz   landmarks (T, 68, 3), gaze (T, 2), pose (T, 6), fps, size, shoulders, the portrait's own
+                    source_landmarks and source_mesh
     frames/         000001.png …, or .exr, each carrying its own hash
     mattes/         where asked for: head/000001.png …, face/…, mouth/…, of the frames' own format
     preview.mp4     optional
@@ -138,6 +138,7 @@ class Landmarks:
     gaze: np.ndarray | None = (
         None  # (T, 2) float32: degrees the eyes turn to the picture's right and up, from the portrait
     )
+    shoulders: float = 0.0  # amount by which they follow the head, 0 to 2
 
     @property
     def looks(self) -> np.ndarray:
@@ -154,6 +155,8 @@ class Landmarks:
         }
         if self.gaze is not None:
             arrays["gaze"] = self.gaze.astype(np.float32)
+        if self.shoulders:
+            arrays["shoulders"] = np.array(self.shoulders, np.float64)
         if self.source_landmarks is not None and self.source_mesh is not None:
             arrays |= {"source_landmarks": self.source_landmarks, "source_mesh": self.source_mesh}
             arrays["image_sha256"] = np.frombuffer(self.image_sha256.encode(), np.uint8)
@@ -193,6 +196,9 @@ class Landmarks:
         fps, size = arrays["fps"].reshape(-1), arrays["size"].reshape(-1)
         if len(size) != 2 or size.min() < 1 or len(fps) not in (1, 2) or fps.min() <= 0:
             raise InputError(f"{path} has a frame rate or size that makes no sense.")
+        shoulders = float(arrays.get("shoulders", np.zeros(())).reshape(-1)[0])
+        if not 0 <= shoulders <= 2:
+            raise InputError(f"{path} has shoulders that follow by {shoulders:g}: from 0 to 2 makes sense.")
         rate = Fraction(int(fps[0]), int(fps[1])) if len(fps) == 2 else parse_fps(str(float(fps[0])))
         return cls(
             landmarks,
@@ -203,6 +209,7 @@ class Landmarks:
             arrays.get("source_mesh"),
             arrays.get("image_sha256", np.zeros(0, np.uint8)).tobytes().decode("ascii", "replace"),
             gaze,
+            shoulders,
         )
 
 

@@ -98,7 +98,7 @@ class PARLANDO_PT_batch(bpy.types.Panel):
         if item.style_file:
             column.prop(item, "strength")
             column.row().prop(item, "mouth", expand=True)
-        for name in ("head", "blinks", "brows", "gaze", "seed"):
+        for name in ("head", "blinks", "brows", "shoulders", "gaze", "seed"):
             column.prop(item, name)
 
 

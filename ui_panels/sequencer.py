@@ -58,6 +58,7 @@ class PARLANDO_PT_generate(bpy.types.Panel):
         column.prop(settings, "head")
         column.prop(settings, "blinks")
         column.prop(settings, "brows")
+        column.prop(settings, "shoulders")
         column.prop(settings, "gaze")
         column.prop(settings, "seed")
         column = layout.column()

@@ -145,7 +145,7 @@ class Eye:
 
     def contours(self, coefficients: Array, pose: Pose, gaze: Array = AHEAD) -> tuple[Array, Array, Array]:
         """Target contours of the lids (9, 2) px each, and how far they are open (9,), 1 as in the source."""
-        residual = coefficients[4:].astype(np.float64)
+        residual = coefficients[4:72].astype(np.float64)
         head = pose.matrix[:, :2]
         lift, drop = residual[list(self.side.upper_points)], residual[list(self.side.lower_points)]
         if self.iris is not None and gaze.any():

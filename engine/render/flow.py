@@ -1,8 +1,9 @@
-"""The displacement of every point of the head, as a matrix times 4 + 68 coefficients.
+"""The displacement of every point of the head, as a matrix times 4 + 68 + 1 coefficients.
 
 Four columns carry the rigid motion, with depth, weighted by how much a point follows the head; 68 carry what each
-landmark does beyond it, smoothly and only nearby. There are two such fields: one that does not know the lower lip and
-one that does not know the upper, so that the lips part along a cut. Lids are moved on top of this, in `eyes.py`.
+landmark does beyond it, smoothly and only nearby; the last carries the shoulders along. There are two such fields: one
+that does not know the lower lip and one that does not know the upper, so that the lips part along a cut. Lids are moved
+on top of this, in `eyes.py`.
 """
 
 import numpy as np
@@ -17,26 +18,30 @@ Array = NDArray[np.floating]
 LIDS = (37, 38, 40, 41, 43, 44, 46, 47)
 UPPER_LIP = (49, 50, 51, 52, 53, 61, 62, 63)
 LOWER_LIP = (55, 56, 57, 58, 59, 65, 66, 67)
+ALONG = 0.2  # of the head's way that shoulders go along, at an amount of 1
 RADII = {range(0, 17): 0.95, range(17, 27): 0.55, range(27, 36): 0.6, range(36, 48): 0.5, range(48, 68): 0.8}
 
 
 class Flow:
     """`basis(points) @ coefficients(...)` is the displacement of source points, in px."""
 
-    def __init__(self, landmarks: Array, shape: Shape) -> None:
+    def __init__(self, landmarks: Array, shape: Shape, shoulders: float = 0.0) -> None:
+        """`shoulders`: amount by which they follow the head, 0 for not at all, 1 as in life."""
         self.landmarks = landmarks
         self.shape = shape
+        self.along = ALONG * shoulders
+        self.head = shape.middle_of_head()
         self.radii = np.zeros(68)
         for indices, radius in RADII.items():
             self.radii[list(indices)] = radius * shape.frame.unit
 
     def upper(self, points: Array) -> Array:
-        """(N, 72) float32 at source points (…, 2) px, as the upper lip's side of the face moves."""
+        """(N, 73) float32 at source points (…, 2) px, as the upper lip's side of the face moves."""
         points = points.reshape(-1, 2).astype(np.float64)
         return self._whole(points, self._rigid(points), LOWER_LIP)
 
     def both(self, points: Array) -> tuple[Array, Array]:
-        """As the upper lip's side moves, and as the lower's: (N, 72) float32 each."""
+        """As the upper lip's side moves, and as the lower's: (N, 73) float32 each."""
         points = points.reshape(-1, 2).astype(np.float64)
         rigid = self._rigid(points)
         return self._whole(points, rigid, LOWER_LIP), self._whole(points, rigid, UPPER_LIP)
@@ -50,8 +55,10 @@ class Flow:
     def _whole(self, points: Array, rigid: Array, left_out: tuple[int, ...]) -> Array:
         used = [k for k in range(68) if k not in LIDS and k not in left_out]
         centres = [*used, *LIDS]  # lids stay where they are whatever the jaw does
-        matrix = np.zeros((len(points), 72), np.float32)
+        matrix = np.zeros((len(points), 73), np.float32)
         matrix[:, :4] = rigid
+        if self.along:
+            matrix[:, 72] = self.shape.shoulders(points)
         weights = [
             interpolation(self.landmarks[centres, :2], self.radii[centres], part)[:, : len(used)]
             for part in np.array_split(points, len(points) // 2000 + 1)
@@ -60,7 +67,8 @@ class Flow:
         return matrix
 
     def coefficients(self, pose: Pose, residual: Array) -> Array:
-        """(72, 2) float32 from the head's motion and the landmarks' residual (68, 2) px."""
+        """(73, 2) float32 from the head's motion and the landmarks' residual (68, 2) px."""
         turn = pose.matrix[:, :2] - np.eye(2)
         shift = pose.shift + turn @ self.shape.frame.origin
-        return np.concatenate([turn.T, pose.matrix[:, 2:].T, shift[None], residual]).astype(np.float32)
+        torso = self.along * (pose.apply(self.head) - self.head[:2])
+        return np.concatenate([turn.T, pose.matrix[:, 2:].T, shift[None], residual, torso[None]]).astype(np.float32)

@@ -1,6 +1,7 @@
 """What of the picture moves with the head, and how deep it lies.
 
-Made once per portrait. The head is carried whole; the neck follows less and less down to the shoulders; the rest stays.
+Made once per portrait. The head is carried whole; the neck follows less and less down to the shoulders. These, where
+they are asked to, go a part of the head's way, and the waist stands still again.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ Array = NDArray[np.floating]
 
 OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152]
 OVAL += [148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]
+
+
+SHOULDERS, WAIST = 4.2, 4.0  # units: how far to a side, and below the chin, shoulders carry the picture along
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,23 @@ class Shape:
         edge = np.maximum(away / 2.6, -down / 2.9)
         return neck * (1.0 - smoothstep((edge - 0.75) / 0.22))
 
-    def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """x0 y0 x1 y1 px, within the picture: outside it nothing ever moves."""
-        corners = np.array([[-2.6, -2.9], [2.6, -2.9], [2.6, self.chin + 1.2], [-2.6, self.chin + 1.2]])
+    def shoulders(self, points: Array) -> Array:
+        """How much points (N, 2) px go the shoulders' way beyond what they follow the head: 1 at the shoulders."""
+        across, down = self.frame.to(points.astype(np.float64)).T
+        below = smoothstep((down - self.chin) / 0.6)
+        beside = smoothstep((SHOULDERS - np.abs(across - self.middle)) / 0.8)
+        return (1.0 - self.follow(points)) * below * beside * smoothstep((self.chin + WAIST - down) / (WAIST - 1.0))
+
+    def middle_of_head(self) -> Array:
+        """(3,) px: between eyes and chin, as deep as the ears: what shoulders follow. About the neck's top a head turns
+        in place, so a point there would hardly tell its lean."""
+        middle = self.frame.out(np.array([[self.middle, 0.5 * self.chin], [self.middle, self.chin + 0.5]]))
+        return np.append(middle[0], self.depth(middle)[1])
+
+    def box(self, width: int, height: int, shoulders: bool) -> tuple[int, int, int, int]:
+        """x0 y0 x1 y1 px, within the picture: outside it nothing ever moves, be it that the shoulders do."""
+        side, below = (SHOULDERS, WAIST) if shoulders else (2.6, 1.2)
+        corners = np.array([[-side, -2.9], [side, -2.9], [side, self.chin + below], [-side, self.chin + below]])
         corners[:, 0] += self.middle
         at = self.frame.out(corners)
         low, high = np.floor(at.min(0)).astype(int), np.ceil(at.max(0)).astype(int)

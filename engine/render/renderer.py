@@ -58,7 +58,10 @@ class Renderer:
         device: torch.device,
         exact: bool = False,
         patterns: Sequence[Pattern] = (),
+        shoulders: float = 0.0,
     ) -> None:
+        """`shoulders`: amount by which they follow the head, 0 to 2; where no matte tells the person from what is
+        behind, they stay."""
         self.device = device
         self.seen = np.ascontiguousarray(picture.rgb)  # what networks see
         self.rgb: Pixels = self.seen
@@ -75,8 +78,9 @@ class Renderer:
         self.matte = matte = self._matte()
         self.shape = Shape(self.landmarks, self.mesh, elastic=matte is None and self.cutout is None)
         height, width = self.rgb.shape[:2]
-        self.box = self.shape.box(width, height)
-        self.flow = Flow(self.landmarks, self.shape)
+        self.shoulders = 0.0 if self.shape.elastic else shoulders
+        self.box = self.shape.box(width, height, self.shoulders > 0)
+        self.flow = Flow(self.landmarks, self.shape, self.shoulders)
         unit = self.shape.frame.unit
         x0, y0, x1, y1 = self.box
         self.grid = Grid.over(x0 - unit / 2, y0 - unit / 2, x1 + unit / 2, y1 + unit / 2, max(2.0, unit / 14))
@@ -106,6 +110,8 @@ class Renderer:
         digest = hashlib.sha256(f"{VERSION} {self.picture_sha256} {split} {self.interior.fingerprint}{depth}".encode())
         if self.patterns:
             digest.update(self.finish.fingerprint.encode())
+        if self.shoulders:
+            digest.update(f"shoulders {self.shoulders:.4f}".encode())
         for points in (self.landmarks, self.mesh):
             digest.update(points.astype(np.float32).tobytes())
         return digest.hexdigest()

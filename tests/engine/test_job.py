@@ -128,6 +128,30 @@ def test_render_makes_just_the_frames_that_changed(engine: Engine, take: Path, p
     assert again.rendered == 0
 
 
+def test_shoulders_are_the_takes_and_stay_with_its_edits(
+    engine: Engine, take: Path, words: Path, portrait: Path, tmp_path: Path
+) -> None:
+    assert Landmarks.load(take / "landmarks.npz").shoulders == 1.0
+    request = DubRequest(words, portrait, tmp_path / "still", fps=FPS, shoulders=0.0, preview=False, frames=4)
+    engine.dub(request)
+    still = Landmarks.load(tmp_path / "still" / "landmarks.npz")
+    assert still.shoulders == 0.0
+    np.testing.assert_array_equal(still.landmarks[:4], Landmarks.load(take / "landmarks.npz").landmarks[:4])
+    pairs = zip(frames_of(take)[:4], frames_of(tmp_path / "still"), strict=True)
+    assert any(np.any(read_frame(a)[200:330] != read_frame(b)[200:330]) for a, b in pairs)
+    edited = Landmarks.load(take / "landmarks.npz")
+    edited.landmarks[2, 57, 1] += 4
+    edited.save(tmp_path / "edited.npz")
+    made = engine.render(RenderRequest(tmp_path / "edited.npz", portrait, tmp_path / "again", take=take, preview=False))
+    assert (made.rendered, made.reused) == (1, 17)
+    edited.shoulders = 0.0
+    edited.save(tmp_path / "edited.npz")
+    made = engine.render(RenderRequest(tmp_path / "edited.npz", portrait, tmp_path / "more", take=take, preview=False))
+    assert made.reused == 0
+    with pytest.raises(InputError, match="shoulders is 3"):
+        engine.dub(DubRequest(words, portrait, tmp_path / "no", shoulders=3.0))
+
+
 def test_render_from_an_untouched_file_renders_nothing(
     engine: Engine, take: Path, portrait: Path, tmp_path: Path
 ) -> None:

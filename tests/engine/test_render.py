@@ -362,3 +362,30 @@ def test_portraits(name: str) -> None:
     frame = renderer.render(turned(opened(found.landmarks, 0.25), yaw=10))
     still = renderer.moving_region == 0
     assert np.array_equal(frame[still], portrait.rgb[still])
+
+
+def moved_by(before: np.ndarray, after: np.ndarray, box: tuple[slice, slice]) -> tuple[float, float]:
+    """Pixels that a part of a picture went, x and y."""
+    a, b = (cv2.cvtColor(np.ascontiguousarray(p[box]), cv2.COLOR_RGB2GRAY).astype(np.float32) for p in (before, after))
+    return cv2.phaseCorrelate(a, b, cv2.createHanningWindow(a.shape[::-1], cv2.CV_32F))[0]
+
+
+def test_shoulders_follow_the_head_by_their_amount(picture: image.Picture, face: find.Face) -> None:
+    target = face.landmarks.copy()
+    target[:, 0] += 16
+    chest, background, head = np.s_[240:340, 40:190], np.s_[:110, 350:], np.s_[60:130, 190:260]
+    still, life, much = (Renderer(picture, face, CPU, shoulders=amount).render(target) for amount in (0.0, 1.0, 2.0))
+    np.testing.assert_array_equal(still[chest], picture.rgb[chest])
+    assert moved_by(picture.rgb, life, chest)[0] == pytest.approx(3.2, abs=0.8)
+    assert moved_by(picture.rgb, much, chest)[0] == pytest.approx(6.4, abs=1.6)
+    for frame in (life, much):
+        np.testing.assert_array_equal(frame[background], picture.rgb[background])
+        assert np.abs(frame[head].astype(int) - still[head]).max() <= 8
+        np.testing.assert_array_equal(frame[-20:], picture.rgb[-20:])
+
+
+def test_shoulders_of_a_drawing_stay(picture: image.Picture, face: find.Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing tells them from what is behind: that would bend with them."""
+    monkeypatch.setattr("engine.render.renderer.person_matte", lambda rgb: np.zeros(rgb.shape[:2], np.float32))
+    drawn, plain = (Renderer(picture, face, CPU, shoulders=amount) for amount in (1.0, 0.0))
+    assert drawn.box == plain.box and drawn.fingerprint == plain.fingerprint
