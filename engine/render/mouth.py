@@ -48,9 +48,12 @@ LIT_SMILING_MM, LIT_SPEAKING_MM = 5.0, 20.0
 OWN_LIGHT = 0.92  # how lit teeth in an open smile are, next to the full light the layers are kept in
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 FINEST = 6.0  # px per mm: finer than this a mouth's inside is not drawn
+DRAWN_INSIDE = np.array([0.20, 0.03, 0.03], np.float32)  # of the skin: the red of a drawn mouth's inside
+DRAWN_TONGUE = np.array([0.75, 0.25, 0.25], np.float32)  # and of its tongue
 CAVITY = np.array([0.018, 0.0075, 0.007], np.float32)  # times the tooth colour
 CHEEK = np.array([0.050, 0.016, 0.014], np.float32)  # the cheeks' lining behind the corners, likewise
 BOUNCE = np.array([0.20, -0.10, -0.10], np.float32)  # light in a mouth's shadow comes from its own red walls
+EVEN, DRAWN = 0.3, 0.3  # of 255 a px: no slope at all; share of such px in a face from which it is a flat drawing
 HAZIEST = 0.25  # of the skin's light: a face in which nothing is darker has dark skin, not haze
 
 
@@ -381,6 +384,19 @@ def find_teeth(rgb: NDArray[np.uint8], landmarks: Array, head: Head) -> Teeth | 
     return Teeth(end + (0.0 if found else 0.3), u, bottom, (color / OWN_LIGHT).astype(np.float32), found)
 
 
+def is_drawn(rgb: NDArray[np.uint8], landmarks: Array) -> bool:
+    """Whether the face is filled with even colours: of a drawn one two thirds are, of photographs at most 2 %."""
+    p = np.asarray(landmarks, np.float32)[:, :2]
+    lo, hi = np.clip(np.floor(p.min(0)).astype(int), 0, None), np.ceil(p.max(0)).astype(int) + 1
+    face = rgb[lo[1] : max(hi[1], 0), lo[0] : max(hi[0], 0)].astype(np.float32)
+    if min(face.shape[:2]) < 12:
+        return False
+    smaller = min(1.0, 200.0 / face.shape[0])
+    face = cv2.resize(face, None, fx=smaller, fy=smaller, interpolation=cv2.INTER_AREA)
+    slopes = [np.abs(cv2.Sobel(face, cv2.CV_32F, *along)).max(-1) / 8 for along in ((1, 0), (0, 1))]
+    return bool((np.maximum(*slopes) < EVEN).mean() > DRAWN)
+
+
 def measure_grain(rgb: NDArray[np.uint8], landmarks: Array) -> float:
     """Spread of the finest texture on the cheeks, as a share of their brightness: grain, noise, some of the pores."""
     p = np.asarray(landmarks, np.float32)[:, :2]
@@ -458,10 +474,9 @@ class MouthInterior:
         self.black = light.black * min(
             1.0, HAZIEST * float(light.skin @ LUMINANCE) / max(float(light.black @ LUMINANCE), 1e-6)
         )
-        self.cavity, self.cheek = (
-            float(c @ LUMINANCE) + (c - float(c @ LUMINANCE)) * self.colorful for c in (CAVITY, CHEEK)
-        )
-        own = find_teeth(picture_rgb, self.source, self.head)
+        self.cavity, self.cheek = self._coloured(CAVITY), self._coloured(CHEEK)
+        self.drawn = is_drawn(picture_rgb, self.source)
+        own = None if self.drawn else find_teeth(picture_rgb, self.source, self.head)
         if own is not None:
             self.head = replace(self.head, edge=self.head.edge + self.head.axes[:, 1] * own.edge * self.head.px)
             self.tooth = own.color
@@ -470,10 +485,20 @@ class MouthInterior:
             paper = float(light.bright @ LUMINANCE) / float(self.tooth @ LUMINANCE)
             self.tooth *= min(1.0, paper) ** (1.0 - self.colorful)  # in a print nothing is brighter than the paper
         self.own_teeth = own is not None
+        self.fill = self.flesh = self.tooth
+        if self.drawn:
+            self.tooth = light.bright.copy()
+            self.fill = 0.5 * self.black + self._coloured(light.skin * DRAWN_INSIDE)
+            self.flesh = self._coloured(light.skin * DRAWN_TONGUE)
         self._draw()
         if own is not None:
             self._wear(picture_rgb, own)
         self.fingerprint = self._hash()
+
+    def _coloured(self, color: Array) -> Array:
+        """A colour (3,) as far as the picture has any."""
+        grey = float(color @ LUMINANCE)
+        return np.asarray(grey + (color - grey) * self.colorful, np.float32)
 
     def _draw(self) -> None:
         scale = min(2.0 * self.head.px, FINEST)
@@ -482,18 +507,23 @@ class MouthInterior:
         self._turned = turned.astype(np.float32)
         sigma = np.sqrt(max(0.6 * self.blur**2 - 0.25, 0.15)) * scale / self.head.px
 
-        def layer(surface: proxy.Surface, span: tuple[float, float, float, float], fade: float) -> proxy_raster.Layer:
+        def layer(
+            surface: proxy.Surface, span: tuple[float, float, float, float], fade: float, color: Array
+        ) -> proxy_raster.Layer:
             drawn = proxy_raster.draw(surface, turned, scale, span, fade=fade)
             rgba = drawn.rgba.copy()
             grey = (rgba[:, :, :3] @ LUMINANCE)[:, :, None]
             rgba[:, :, :3] = (grey + (rgba[:, :, :3] - grey) * self.colorful) * self.tooth
             rgba = cv2.GaussianBlur(rgba, (0, 0), float(sigma))
-            rgba[:, :, :3] *= self._grain(rgba.shape[1], rgba.shape[0], scale)
+            if self.drawn:  # one even colour
+                rgba[:, :, :3] = rgba[:, :, 3:] * color
+            else:
+                rgba[:, :, :3] *= self._grain(rgba.shape[1], rgba.shape[0], scale)
             return proxy_raster.Layer(rgba, drawn.depth, drawn.origin, drawn.scale)
 
-        self.upper = layer(proxy.arch(True, samples), (-34.0, -18.0, 34.0, 8.0), 14.0)
-        self.lower = layer(proxy.arch(False, samples), (-34.0, -8.0, 34.0, 20.0), 11.0)
-        self.tongue = layer(proxy.tongue(samples), (-26.0, -14.0, 26.0, 30.0), 18.0)
+        self.upper = layer(proxy.arch(True, samples), (-34.0, -18.0, 34.0, 8.0), 14.0, self.tooth)
+        self.lower = layer(proxy.arch(False, samples), (-34.0, -8.0, 34.0, 20.0), 11.0, self.tooth)
+        self.tongue = layer(proxy.tongue(samples), (-26.0, -14.0, 26.0, 30.0), 18.0, self.flesh)
 
     def _grain(self, width: int, height: int, scale: float) -> Array:
         """The picture's grain as a factor (height, width, 1), as large as the picture's own."""
@@ -547,6 +577,7 @@ class MouthInterior:
 
     def _hash(self) -> str:
         digest = hashlib.sha256(f"mouth {VERSION} proxy {proxy.VERSION} {self.blur:.6f} {self.colorful:.6f}".encode())
+        digest.update(b"drawn" if self.drawn else b"")
         for part in (self.source, self.tooth, self.upper.rgba, self.lower.rgba, self.tongue.rgba):
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()[:16]
@@ -584,21 +615,14 @@ class MouthInterior:
 
         jaw = self.jaw(landmarks, move)
         above = self._move(self.upper, move, np.zeros(3, np.float32), corner, size, each)
-        below = self._move(self.lower, move, jaw, corner, size, each)
         tongue = self._move(self.tongue, move, jaw * TONGUE_WITH_JAW, corner, size, each)
-        shadow = cv2.GaussianBlur(above[:, :, 3], (0, 0), max(0.8 * px / each, 0.3))  # the upper row's, on the lower
-        below[:, :, :3] *= (0.9 - 0.8 * _ease(shadow, 0.0, 0.8))[:, :, None]
-        tongue[:, :, :3] *= float(0.10 + 0.90 * _ease(jaw[1], 6.0, 21.0))
-        color = self.cavity * self.tooth * (1.0 - tongue[:, :, 3:]) + tongue[:, :, :3]
-        color = color * (1.0 - below[:, :, 3:]) + below[:, :, :3]
-        color = color * (1.0 - above[:, :, 3:]) + above[:, :, :3]
         slit = Slit.of(upper, lower, _pixels(corner, size, each))
-        light = self._light(slit, px)[:, :, None]
-        color *= light ** (1.0 - self.bounce)
-        cheek = _ease(slit.side, 0.45, 0.95) * (1.0 - above[:, :, 3]) * (1.0 - below[:, :, 3])
-        color += cheek[:, :, None] * (self.cheek * self.tooth)
-        veil = np.minimum(self.black / np.maximum(self.tooth, 1e-4), 0.5)
-        color = to_srgb(color * (1.0 - veil) + veil * self.tooth)
+        if self.drawn:
+            color = self.fill * (1.0 - tongue[:, :, 3:]) + tongue[:, :, :3]
+            color = to_srgb(color * (1.0 - above[:, :, 3:]) + above[:, :, :3])
+        else:
+            below = self._move(self.lower, move, jaw, corner, size, each)
+            color = self._lit(above, below, tongue, jaw, slit, px, each)
         if each > 1:
             color = cv2.resize(color, (size[0] * each, size[1] * each), interpolation=cv2.INTER_LINEAR)
             slit = Slit.of(upper, lower, _pixels(corner, (int(cx1 - cx0), int(cy1 - cy0)), 1))
@@ -607,6 +631,22 @@ class MouthInterior:
         inside[:, :, :3] = color[: cy1 - cy0, : cx1 - cx0]
         inside[:, :, 3] = cv2.GaussianBlur(covered, (0, 0), 0.5 * self.blur) * float(_ease(gap, 0.5, 1.5))
         return out
+
+    def _lit(self, above: Array, below: Array, tongue: Array, jaw: Array, slit: Slit, px: float, each: int) -> Array:
+        """sRGB (h, w, 3) of upper arch, lower arch and tongue (h, w, 4) in a mouth's light. `px` per mm, a value for
+        `each` px."""
+        shadow = cv2.GaussianBlur(above[:, :, 3], (0, 0), max(0.8 * px / each, 0.3))  # the upper row's, on the lower
+        below[:, :, :3] *= (0.9 - 0.8 * _ease(shadow, 0.0, 0.8))[:, :, None]
+        tongue[:, :, :3] *= float(0.10 + 0.90 * _ease(jaw[1], 6.0, 21.0))
+        color = self.cavity * self.tooth * (1.0 - tongue[:, :, 3:]) + tongue[:, :, :3]
+        color = color * (1.0 - below[:, :, 3:]) + below[:, :, :3]
+        color = color * (1.0 - above[:, :, 3:]) + above[:, :, :3]
+        light = self._light(slit, px)[:, :, None]
+        color *= light ** (1.0 - self.bounce)
+        cheek = _ease(slit.side, 0.45, 0.95) * (1.0 - above[:, :, 3]) * (1.0 - below[:, :, 3])
+        color += cheek[:, :, None] * (self.cheek * self.tooth)
+        veil = np.minimum(self.black / np.maximum(self.tooth, 1e-4), 0.5)
+        return to_srgb(color * (1.0 - veil) + veil * self.tooth)
 
     def _light(self, slit: Slit, px: float) -> Array:
         """How much light reaches the points of `slit`: less under the upper lip, near the lower, toward the corners and
