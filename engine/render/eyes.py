@@ -2,7 +2,8 @@
 
 Three layers. The eyeball moves rigidly with the head and its iris looks where the gaze says (`iris.py`). The upper and
 the lower lid are flaps of skin over it, each read from a texture that goes on as lid where the source picture shows the
-eye, and cut where they meet.
+eye, and cut where they meet. Lids of drawn eyes are shutters of one colour within the eye's line, with that line along
+their edge: drawn eyes are too large for skin to be stretched over them.
 """
 
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from engine.render.field import Grid, interpolation, invert, upsample
 from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
 from engine.render.iris import Iris
+from engine.render.mouth import LUMINANCE
 from engine.render.patch import PATCH_PIXELS, Box, Slit, around, blend, covered, curve, flaps, mix, outside, upper_share
 from engine.render.pose import Pose
 from engine.render.texture import Pixels, Texture
@@ -26,6 +28,7 @@ RIM = 0.025  # of the unit: how far below the mesh's lower contour the eye still
 WIDEST = 1.3  # times the source's opening: more eyeball than that is not in the picture
 SHUT = 0.06  # of the eye's width: what a mesh still measures between lids that are shut
 FOLLOW = (0.6, 0.25)  # of the iris' way up or down: how far the upper and the lower lid come along
+LINE = 0.08  # of the unit: how near the contour a drawn eye's line is looked for
 LOOKS = 0.1  # of the iris' radius: from this shift on the eye is drawn from its layers
 AHEAD = np.zeros(2)  # degrees: the gaze that the source has
 MIDDLE = [3, 5]  # the landmarks between the corners, as places in a contour
@@ -66,11 +69,19 @@ def along(contour: Array, points: Array) -> Array:
     return np.stack([np.interp(at, knots, row) for row in np.eye(len(points))], axis=-1)
 
 
+def _largest(mask: NDArray[np.bool_]) -> int:
+    """The label of the largest connected part of a mask, as OpenCV numbers them; 0 where there is none."""
+    sizes = cv2.connectedComponentsWithStats(mask.astype(np.uint8))[2][1:, cv2.CC_STAT_AREA]
+    return 1 + int(np.argmax(sizes)) if len(sizes) else 0
+
+
 class Eye:
     """One eye of one portrait. `draw` puts it into a warped frame."""
 
-    def __init__(self, rgb: Pixels, landmarks: Array, mesh: Array, flow: Flow, side: Side) -> None:
+    def __init__(self, rgb: Pixels, landmarks: Array, mesh: Array, flow: Flow, side: Side, drawn: bool = False) -> None:
+        """`drawn`: the face is filled with even colours."""
         self.side = side
+        self.drawn = drawn
         self.unit = unit = flow.shape.frame.unit
         own = Slit.between(mesh[side.upper, :2], mesh[side.lower, :2])
         self.upper, self.lower = self._outline(mesh[side.upper, :2], mesh[side.lower, :2])
@@ -102,9 +113,13 @@ class Eye:
         self._prepare(rgb, mesh[side.iris : side.iris + 5, :2])
 
     def _outline(self, upper: Array, lower: Array) -> tuple[Array, Array]:
-        """The mesh's contours a little larger: wet rim and corners, which it leaves out, must not move as lid."""
+        """The mesh's contours a little larger: wet rim and corners, which it leaves out, must not move as lid. A drawn
+        eye has none."""
         cut = Slit.between(upper, lower)
         at = np.clip((upper - upper[0]) @ cut.along / cut.length, 0, 1)[:, None]
+        if self.drawn:
+            self.rim = np.zeros_like(at)
+            return upper.copy(), lower.copy()
         sideways = (2 * at - 1) ** 3 * 0.02 * self.unit * cut.along
         self.rim = RIM * self.unit * (0.4 + 0.6 * np.sin(np.pi * at))
         upper = upper + sideways - 0.008 * self.unit * np.sin(np.pi * at) * cut.below
@@ -125,8 +140,11 @@ class Eye:
         outline = np.concatenate([curve(self.upper, 33), curve(self.lower, 33)[::-1]])
         away = outside(outline, self.source_box, self.unit)
         soft = 0.01 * self.unit
-        self.upper_lid = Texture(extend(own, (away > 0) & (above | ~between), soft), PATCH_PIXELS)
-        self.lower_lid = Texture(self._lower_lid(own, ~above | ~between, away), PATCH_PIXELS)
+        if self.drawn:
+            self.upper_lid = self.lower_lid = Texture(self._shutter(own, away), PATCH_PIXELS)
+        else:
+            self.upper_lid = Texture(extend(own, (away > 0) & (above | ~between), soft), PATCH_PIXELS)
+            self.lower_lid = Texture(self._lower_lid(own, ~above | ~between, away), PATCH_PIXELS)
         self.ball = Texture(extend(own, away < -0.5, soft), PATCH_PIXELS)
         self.texture = Texture(own, PATCH_PIXELS)
         radius = float(np.linalg.norm(iris[1:] - iris[0], axis=1).mean())
@@ -142,6 +160,26 @@ class Eye:
         skin = cv2.cvtColor(extend(own, side & (away > STRAY * self.unit), soft), cv2.COLOR_RGB2GRAY)
         stray = (light > 1.08 * skin.astype(np.float32)) & (away < STRAY * self.unit)
         return extend(own, side & (away > 0) & ~stray, soft)
+
+    def _shutter(self, own: Pixels, away: Array) -> Pixels:
+        """The drawn eye shut: all within its line is skin. `away`: px outside the eye. Measures the line, too."""
+        skin = np.median(own[(away > 0.1 * self.unit) & (away < 0.22 * self.unit)], axis=0)
+        light = own.astype(np.float32) @ LUMINANCE
+        near = np.abs(away) < LINE * self.unit
+        self.line = np.median(own[near & (light <= np.percentile(light[near], 5))], axis=0).astype(np.float32)
+        dark = near & (light < 0.5 * (self.line @ LUMINANCE + skin @ LUMINANCE))
+        dark &= cv2.connectedComponents(dark.astype(np.uint8))[1] == _largest(dark)
+        length = float(np.linalg.norm(np.diff(self.upper, axis=0), axis=1).sum()) * 2
+        self.thick = float(np.clip(dark.sum() / length, 1.0, 0.08 * self.unit))
+        inside = away < 0
+        parts = cv2.connectedComponents((~dark).astype(np.uint8), connectivity=4)[1]
+        filled = (parts == int(np.bincount(parts[inside & ~dark], minlength=2).argmax())) & ~dark
+        if filled.sum() < 1.5 * inside.sum():  # else the line is open somewhere
+            inside = filled
+        grown = cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
+        share = grown * (1.0 - cv2.GaussianBlur(dark.astype(np.float32), (0, 0), 0.7))
+        shut = own + share[..., None] * (skin - own)
+        return np.rint(shut).astype(np.uint8) if own.dtype == np.uint8 else shut.astype(np.float32)
 
     def contours(self, coefficients: Array, pose: Pose, gaze: Array = AHEAD) -> tuple[Array, Array, Array]:
         """Target contours of the lids (9, 2) px each, and how far they are open (9,), 1 as in the source."""
@@ -175,7 +213,7 @@ class Eye:
         looking = 0.0
         if self.iris is not None and gaze.any():
             looking = float(smoothstep(float(np.hypot(*self.iris.shift(gaze))) / (LOOKS * self.iris.radius)))
-        box = around(np.concatenate([upper, lower, *here]), 0.24 * self.unit, limits)
+        box = around(np.concatenate([upper, lower, *here]), (0.12 if self.drawn else 0.24) * self.unit, limits)
         x0, y0, x1, y1 = box
         width, height = x1 - x0, y1 - y0
         if max(parted, looking) == 0.0 or min(width, height) < 4:
@@ -186,7 +224,10 @@ class Eye:
         head = self.field @ coefficients
         above, under = (
             upsample(invert(field.reshape(shape), self.grid, targets) - self.corner, step, width, height)
-            for field in (head + lid @ move.astype(np.float32) for lid, move in zip(self.lids, moves, strict=True))
+            for field in (
+                head if self.drawn else head + lid @ move.astype(np.float32)
+                for lid, move in zip(self.lids, moves, strict=True)
+            )
         )
         slit = Slit.between(curve(upper, 33), curve(lower, 33))
         heights = upsample(slit.heights(targets), step, width, height)
@@ -200,6 +241,9 @@ class Eye:
             ball = turned if looking == 1.0 else ball + (turned - ball) * np.float32(looking)
         opened = covered(heights, max(1.0, 0.012 * self.unit))
         eye = mix(eye, ball, opened)
+        if self.drawn:
+            edge = np.clip(self.thick / 2 + 0.5 - np.abs(heights[..., 0]), 0, 1) * (heights[..., 2] <= 0)
+            eye = mix(eye, np.broadcast_to(self.line, eye.shape), parted * edge)
         if parted < 1.0:  # lids that hardly moved are as in the picture
             plain = self.texture.read(mix(under, above, share)).astype(np.float32)
             eye = plain + (eye - plain) * np.float32(parted)

@@ -100,9 +100,15 @@ def residual(source: Array, target: Array, pose: Pose, unit: float) -> Array:
 
     A landmark that leaves all its neighbours behind does not count in their mean, and is held near it.
     """
-    left = _held((target[:, :2] - pose.apply(source)) / unit, FAR)
+    far, near = np.full(68, FAR), APART.copy()
+    for eye in (36, 42):  # a drawn eye may be as high as it is wide, and shuts all the same
+        high = (
+            float(np.linalg.norm(source[[eye + 1, eye + 2], :2] - source[[eye + 5, eye + 4], :2], axis=1).max()) / unit
+        )
+        far[eye : eye + 6], near[eye : eye + 6] = max(FAR, 1.2 * high), max(APART[eye], 0.6 * high)
+    left = _held((target[:, :2] - pose.apply(source)) / unit, far)
     steps = np.linalg.norm(left[:, None] - left[None], axis=-1)
     alone = np.where(ADJACENT > 0, steps, np.inf).min(axis=1)
-    weight = ADJACENT / (1.0 + (alone / APART) ** 4)
+    weight = ADJACENT / (1.0 + (alone / near) ** 4)
     around = weight @ left / np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)
-    return (around + _held(left - around, APART)) * unit
+    return (around + _held(left - around, near)) * unit

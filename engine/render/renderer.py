@@ -97,7 +97,7 @@ class Renderer:
         self.texture = Texture(crop) if self.split is None else None
         self.interior = MouthInterior(self.seen, face.landmarks, face.mesh, device)
         eyes = [side for side in SIDES if self._shows(self.mesh[side.upper + side.lower, :2])]
-        self.eyes = [Eye(self.rgb, self.landmarks, self.mesh, self.flow, side) for side in eyes]
+        self.eyes = [Eye(self.rgb, self.landmarks, self.mesh, self.flow, side, self.interior.drawn) for side in eyes]
         self.lips = Lips(self.rgb, self.landmarks, self.mesh, self.flow, self.interior)
         self.picture_sha256 = picture.sha256
         self.wear(patterns)
@@ -152,11 +152,11 @@ class Renderer:
         pose, coefficients, reached = self._posed(landmarks)
         where = self._where(coefficients)
         frame, matte = self._warped(where)
-        for eye in self.eyes:
-            eye.draw(frame, coefficients, pose, self.box, gaze)
         self.lips.draw(frame, reached, coefficients, self.box)
         if self.patterns:
             self.finish.draw(frame, reached, self.box, self.lips.moved(coefficients))
+        for eye in self.eyes:  # after the lips, whose surroundings reach large eyes
+            eye.draw(frame, coefficients, pose, self.box, gaze)
         x0, y0, x1, y1 = self.box
         out = self.rgb.copy()
         if self.alpha is None:
