@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.render.generator import CPU, SLOTS, Answer, generator
+from engine.render.generator import CPU, SLOTS, generator
 from engine.render.patch import Box, around
 from engine.render.pattern import (
     FINE,
@@ -67,7 +67,7 @@ class Finish:
         affine[:, 2] -= corner
         at = placed(landmarks[:, :2] - corner, inverse(affine))
         shown = self.patterns.draw(at)
-        shares = self._answer(frame, affine, at, shown).others[0].permute(1, 2, 0).cpu().numpy()
+        shares = self._answer(frame, affine, at, shown)
         each = float(np.hypot(affine[0, 0], affine[1, 0]))
         if each > COARSE and len(shown):
             shown = self.patterns.draw(at, FINE)
@@ -92,8 +92,9 @@ class Finish:
         else:
             view[:] = np.maximum(mixed, 0.0)
 
-    def _answer(self, frame: Pixels, affine: Array, at: Array, shown: NDArray[np.uint8]) -> Answer:
-        """What the network says to a frame, landmarks `at` (68, 2) of its square, and patterns (n, 128, 128, 4)."""
+    def _answer(self, frame: Pixels, affine: Array, at: Array, shown: NDArray[np.uint8]) -> Array:
+        """The patterns' shares (128, 128, 4) of a frame, for landmarks `at` (68, 2) of its square and patterns
+        (n, 128, 128, 4)."""
         warped = np.clip(cut(frame, affine, SIZE).astype(np.float32) / 255, 0.0, 1.0)
         patterns = np.zeros((SLOTS, SIZE, SIZE, 4), np.float32)
         patterns[: len(shown)] = shown.astype(np.float32) / 255
@@ -102,13 +103,13 @@ class Finish:
             return torch.from_numpy(np.ascontiguousarray(values, np.float32))[None].to(self.device)
 
         with torch.inference_mode():
-            answer: Answer = self.network(
+            shares: Tensor = self.network(
                 tensor(warped.transpose(2, 0, 1)),
                 tensor(facial_map(at).transpose(2, 0, 1)) / 255,
                 tensor(patterns.transpose(0, 3, 1, 2)),
                 tensor(support(at)[None]),
             )
-            return answer
+        return shares[0].permute(1, 2, 0).cpu().numpy()
 
     @staticmethod
     def _applied(shares: Array, shown: NDArray[np.uint8], share: float) -> tuple[Array, Array]:

@@ -4,18 +4,14 @@ It does not paint. For each px on and around the lips it says how much of which 
 portrait with the mouth proxy, and up to four patterns, as far as these are known there. So nothing it answers can
 blur a tooth or veil a dark mouth.
 
-It also tells a light between the lips, which takes up in training how film and portrait differ in that; at work it is
-left out (`finish.py`). What was tried: colours that may be added (wide open mouths of sharp portraits became an even
-grey), light for every px (bars on teeth, smudges around lips), smooth light (teeth that flicker as the mouth opens).
-Each was nearer to the truth by numbers than the proxy alone, and worse to look at. Trained by
-`engine/training/generator.py`.
+What was tried beside that: colours that may be added (wide open mouths of sharp portraits became an even grey), light
+for every px (bars on teeth, smudges around lips), smooth light (teeth that flicker as the mouth opens). Each was nearer
+to the truth by numbers, and worse to look at. Trained by `engine/training/generator.py`.
 """
 
 import hashlib
-import math
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,24 +22,15 @@ from engine.errors import InputError
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "generator.safetensors"
 CPU = torch.device("cpu")
-FORMAT = "parlando-generator-1"
+FORMAT = "parlando-generator-2"
 SLOTS = 4  # patterns: None, M, R, O
 INPUTS = 3 + 3 + 4 * SLOTS
-DARKEST, BRIGHTEST = 0.35, 1.25  # times the light that the mouth proxy has
-SOFT = 7  # cells of 4 px: over so many the light between the lips is averaged
 
 
-class Answer(NamedTuple):
-    """How a frame follows from its candidates: each pattern times its share of `others` (N, 4, h, w), and for the rest
-    the warped portrait, times `light` (N, 1, h, w), which is 1 but between the lips."""
-
-    light: Tensor
-    others: Tensor
-
-    def frame(self, warped: Tensor, patterns: Tensor) -> Tensor:
-        """(N, 3, h, w) of warped (N, 3, h, w) and patterns (N, 4, 4 or 3, h, w)."""
-        own = self.light * (1 - self.others.sum(1, keepdim=True))
-        return own * warped + (self.others[:, :, None] * patterns[:, :, :3]).sum(1)
+def framed(others: Tensor, warped: Tensor, patterns: Tensor) -> Tensor:
+    """(N, 3, h, w): each pattern (N, 4, 4, h, w) times its share of `others` (N, 4, h, w), and for the rest `warped`
+    (N, 3, h, w)."""
+    return (1 - others.sum(1, keepdim=True)) * warped + (others[:, :, None] * patterns[:, :, :3]).sum(1)
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -73,32 +60,27 @@ class StyleAwareGenerator(nn.Module):
         self.down2 = _convolution(2 * w, 3 * w, 2)
         self.deep = nn.Sequential(*(Residual(3 * w) for _ in range(3)))
         self.up1 = _convolution(5 * w, 2 * w)
-        self.light = _convolution(2 * w, 1)
         self.up2 = _convolution(3 * w, w)
         self.choose = _convolution(w, 4 * (1 + SLOTS + 1))  # a weight for each candidate, and the mask
         with torch.no_grad():
-            for head in (self.light, self.choose):
-                head.weight.mul_(0.1)
-                assert head.bias is not None
-                head.bias.zero_()
+            self.choose.weight.mul_(0.1)
+            assert self.choose.bias is not None
+            self.choose.bias.zero_()
 
-    def forward(self, warped: Tensor, drawn: Tensor, patterns: Tensor, support: Tensor) -> Answer:
+    def forward(self, warped: Tensor, drawn: Tensor, patterns: Tensor, support: Tensor) -> Tensor:
         """warped (N, 3, 128, 128) and drawn, the facial map, alike, in [0, 1]; patterns (N, 4, 4, 128, 128): RGB and
-        how far it is known, zeros for one that is absent; support (N, 1, 128, 128)."""
+        how far it is known, zeros for one that is absent; support (N, 1, 128, 128). The share (N, 4, 128, 128) that
+        each pattern has of the frame, see `framed`."""
         known = patterns[:, :, 3]
         whole = torch.cat([warped, drawn, patterns.flatten(1, 2)], 1) - 0.5
         a = F.relu(self.enter(F.pixel_unshuffle(whole, 2)))
         b = self.at1(self.down1(a))
         c = self.deep(F.relu(self.down2(b)))
         d = F.relu(self.up1(torch.cat([_larger(c, 2), b], 1)))
-        middle, half = math.log(DARKEST * BRIGHTEST) / 2, math.log(BRIGHTEST / DARKEST) / 2
-        light = F.avg_pool2d(self.light(d), SOFT, 1, SOFT // 2, count_include_pad=False)
-        light = _larger(torch.exp(middle + half * torch.tanh(light - math.atanh(middle / half))), 4)
         e = F.relu(self.up2(torch.cat([_larger(d, 2), a], 1)))
         chosen = F.pixel_shuffle(self.choose(e), 2)
         mask = torch.sigmoid(chosen[:, -1:]) * support
-        others = mask * torch.softmax(chosen[:, : 1 + SLOTS], 1)[:, 1:] * known  # what is not known cannot be chosen
-        return Answer(1 + drawn[:, :1] * (light - 1), others)
+        return mask * torch.softmax(chosen[:, : 1 + SLOTS], 1)[:, 1:] * known  # what is not known cannot be chosen
 
     @classmethod
     def load(cls, path: Path = WEIGHTS) -> "StyleAwareGenerator":

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from engine.errors import InputError
 from engine.face.find import Face
 from engine.face.image import Picture, deep
-from engine.face.person import person_matte
+from engine.face.person import drawn_matte, person_matte
 from engine.models import MODELS
 from engine.render.eyes import AHEAD, SIDES, Eye
 from engine.render.field import Grid, invert, upsample
@@ -75,6 +75,7 @@ class Renderer:
             raise InputError(
                 f"The picture {picture.path} ends within the mouth: choose one that shows the whole mouth."
             )
+        self.interior = MouthInterior(self.seen, face.landmarks, face.mesh, device)
         self.matte = matte = self._matte()
         self.shape = Shape(self.landmarks, self.mesh, elastic=matte is None and self.cutout is None)
         height, width = self.rgb.shape[:2]
@@ -95,7 +96,6 @@ class Renderer:
             crop = extend(crop, self.cutout[y0:y1, x0:x1] > 0, 0.02 * unit)
         self.split = None if matte is None else Split(crop, matte[y0:y1, x0:x1], unit)
         self.texture = Texture(crop) if self.split is None else None
-        self.interior = MouthInterior(self.seen, face.landmarks, face.mesh, device)
         eyes = [side for side in SIDES if self._shows(self.mesh[side.upper + side.lower, :2])]
         self.eyes = [Eye(self.rgb, self.landmarks, self.mesh, self.flow, side, self.interior.drawn) for side in eyes]
         self.lips = Lips(self.rgb, self.landmarks, self.mesh, self.flow, self.interior)
@@ -131,7 +131,9 @@ class Renderer:
         x, y = np.rint(self.landmarks[:, :2]).astype(int).T
         height, width = matte.shape
         seen = matte[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
-        return matte if seen.mean() > 0.8 else None
+        if seen.mean() > 0.8:
+            return matte
+        return drawn_matte(self.seen, self.landmarks) if self.interior.drawn else None
 
     def wear(self, patterns: Sequence[Pattern]) -> None:
         """From now on show what these style reference frames' mouths show, up to four of them."""

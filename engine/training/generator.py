@@ -3,9 +3,9 @@
     python -m engine.training.generator --data DIR [--work DIR] [--steps N] [--resume]
 
 A pair is a film's frame with closed lips, rendered at the landmarks of another frame of that film, and that other frame
-itself. Patterns are frames of the same person from elsewhere in the films. Portraits that show teeth are closed by
-warping and opened again. `grid_others` and the address speakers HELD_OUT are never used: the figures in docs come from
-them. Writes pairs (once) and checkpoints to --work, weights and a plot of losses when done.
+itself. Patterns are frames of the same person from elsewhere in the films. `grid_others` and the address speakers
+HELD_OUT are never used: the figures in docs come from them. Writes pairs (once) and checkpoints to --work, weights and
+a plot of losses when done.
 """
 
 import argparse
@@ -29,9 +29,9 @@ from tqdm import tqdm
 
 from engine.errors import ParlandoError
 from engine.evaluation.perceptual import apart, features
-from engine.face import find, image
+from engine.face import find
 from engine.face.image import Picture
-from engine.render.generator import FORMAT, SLOTS, WEIGHTS, Answer, StyleAwareGenerator
+from engine.render.generator import FORMAT, SLOTS, WEIGHTS, StyleAwareGenerator, framed
 from engine.render.mouth import lip_gap
 from engine.render.pattern import SIZE, Pattern, Patterns, cut, facial_map, inverse, placed, skin_of, square_of, support
 from engine.render.renderer import Renderer
@@ -44,8 +44,8 @@ HELD_OUT = ("ocasio_cortez", "reagan")  # of addresses: measured on, never train
 GRID_HELD_OUT = 100  # clips of grid_s1, the last by name
 GRID_PAIRS, FREE_PAIRS, SOURCES = 8, 110, 3  # frames of a GRID clip; frames and sources of a film of free speech
 APART = 1.0  # seconds at least between a pattern and the frame it helps with
-# How often a pair is drawn: GRID's speaker, Obama, two other speakers and 144 faces with teeth count alike in all.
-WEIGHTS_OF = {"grid_s1": 0.35, "obama": 0.6, "hill": 3.0, "noem": 3.0, "portraits": 6.0}
+# How often a pair is drawn: GRID's speaker, Obama and each of two other speakers count alike in all.
+WEIGHTS_OF = {"grid_s1": 0.35, "obama": 0.6, "hill": 3.0, "noem": 3.0}
 FLIP_DEPTH = np.array([1.0, 1.0, -1.0])  # the data's z points away from the viewer
 CLOSED = 10  # percentile of the opening under which a frame may be the portrait
 
@@ -177,43 +177,6 @@ def film_pairs(film: Film, sources: int, frames: int, others: Film | None, weigh
     return Pairs.stacked(rows, weight) if rows else None
 
 
-def closed(landmarks: np.ndarray) -> np.ndarray:
-    """The same face with its lips shut: the jaw and the lower lip come up, the upper lip comes down a little."""
-    points = landmarks.copy()
-    down = points[66] - points[62]
-    upper, lower = [61, 62, 63], [67, 66, 65]
-    for a, b in zip(upper, lower, strict=True):
-        gap = points[b] - points[a]
-        points[a] += 0.3 * gap
-        points[b] -= 0.7 * gap
-    points[[50, 51, 52]] += 0.3 * down
-    points[[56, 57, 58]] -= 0.7 * down
-    points[[49, 53]] += 0.12 * down
-    points[[55, 59]] -= 0.3 * down
-    points[[7, 8, 9]] -= 0.6 * down
-    points[[6, 10]] -= 0.45 * down
-    points[[5, 11]] -= 0.25 * down
-    return points
-
-
-def portrait_pairs(path: Path, weight: float) -> Pairs | None:
-    """A portrait that shows teeth, and its mirror image, each closed by warping and opened again."""
-    rows = []
-    picture = image.load(path)
-    for rgb in (picture.rgb, np.ascontiguousarray(picture.rgb[:, ::-1])):
-        try:
-            open_picture = Picture(rgb, None, path, str(path))
-            face = find.find(open_picture)
-            shut = Renderer(open_picture, face, torch.device("cpu")).render(closed(face.landmarks))
-            shut_picture = Picture(np.ascontiguousarray(shut), None, path, str(path))
-            renderer = Renderer(shut_picture, find.find(shut_picture), torch.device("cpu"))
-        except ParlandoError as problem:
-            tqdm.write(f"{path.name}: {problem}", file=sys.stderr)
-            continue
-        rows.append(pair(renderer, [], own_skin(renderer), face.landmarks, rgb))
-    return Pairs.stacked(rows, weight) if rows else None
-
-
 # ---------------------------------------------------------------------------------------------------- gathering pairs
 
 
@@ -238,10 +201,6 @@ def _free_job(job: tuple[Path, Path, str, int]) -> Pairs | None:
     return film_pairs(film, SOURCES, count, None, WEIGHTS_OF.get(name, WEIGHTS_OF["obama"]), seed)
 
 
-def _portrait_job(path: Path) -> Pairs | None:
-    return portrait_pairs(path, WEIGHTS_OF["portraits"])
-
-
 def _work(job: tuple[Callable[..., Pairs | None], object]) -> Pairs | None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -255,9 +214,6 @@ def jobs(data: Path, landmarks: Path, seed: int) -> Iterator[tuple[Callable[...,
         names = sorted(n for n in stored.files if f"{n}_fps" in stored.files and n not in HELD_OUT)
     for k, name in enumerate(names):
         yield _free_job, (data / "addresses", landmarks, name, seed + k)
-    for entry in json.loads((data / "portraits" / "index.json").read_text()):
-        if entry["lip_gap"] >= 0.05:
-            yield _portrait_job, data / "portraits" / entry["file"]
     with np.load(data / "grid_s1" / "landmarks.npz") as stored:
         clips = sorted(stored.files)[:-GRID_HELD_OUT]
     for k, name in enumerate(clips):
@@ -283,7 +239,7 @@ INSIDE, LIPS, SKIN = 5.0, 3.0, 1.0  # weights of L_sp
 SLOPE, SEEN, JUDGED = 1.0, 0.4, 0.06  # weights of edges, of the perceptual distance and of what the judge says
 JUDGED_FROM, JUDGED_FULLY = 700, 1400  # steps
 GRAIN = 0.02  # of noise on what the judge sees: it shall not tell a frame by its grain
-NOTHING, DROPPED = 0.35, 0.25  # chance that a pair has no pattern, and that one of its patterns is left out
+DROPPED = 0.25  # chance that one of a pair's patterns is left out
 
 
 @dataclass
@@ -322,7 +278,7 @@ def _varied(pairs: Pairs, index: int, rng: np.random.Generator) -> tuple[np.ndar
         return np.stack([table[picture[..., c], c] * own[c] for c in range(3)]).clip(0, 1)
 
     warped, truth = (coloured(p, np.ones(3, np.float32)) for p in pictures)
-    kept = (rng.random(SLOTS) > DROPPED) & (rng.random() > NOTHING)
+    kept = rng.random(SLOTS) > DROPPED
     shown = np.zeros((SLOTS, 4, SIZE, SIZE), np.float32)
     other = rng.uniform(0.94, 1.06) * rng.uniform(0.96, 1.04, 3)  # colours are never matched exactly
     for slot in np.flatnonzero(kept & (patterns[..., 3].reshape(SLOTS, -1).max(1) > 0)):
@@ -334,8 +290,7 @@ def _varied(pairs: Pairs, index: int, rng: np.random.Generator) -> tuple[np.ndar
 
 def made_of(network: nn.Module, batch: Batch) -> Tensor:
     """The frames' squares (B, 3, 128, 128)."""
-    answer: Answer = network(batch.warped, batch.drawn, batch.patterns, batch.support)
-    return answer.frame(batch.warped, batch.patterns)
+    return framed(network(batch.warped, batch.drawn, batch.patterns, batch.support), batch.warped, batch.patterns)
 
 
 def losses(made: Tensor, batch: Batch) -> dict[str, Tensor]:
