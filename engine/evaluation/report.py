@@ -26,9 +26,11 @@ from engine.audio.speech import SpeechEncoder
 from engine.evaluation import mandarin
 from engine.evaluation.motion import COLUMNS, HELD_OUT, Pair, measure, read_pairs, with_controls
 from engine.evaluation.noisy import KINDS, under
-from engine.motion.curves import cubic, smooth
-from engine.motion.generate import SMOOTHING, MotionGenerator, decode
-from engine.motion.net import CODES_PER_SECOND, encode
+from engine.motion.curves import cubic, smooth, smoothstep
+from engine.motion.generate import LINGER, SMOOTHING, TALKING, WEIGHTS, MotionGenerator, decode, lingering, settle
+from engine.motion.net import CODES_PER_SECOND, MotionNet, encode
+from engine.style.extract import manner
+from engine.style.file import Style
 from engine.training import motion as training
 from engine.training.landmarks import collect
 
@@ -46,17 +48,45 @@ def apc_steps(sound: Sound, network: APC, manifold: Manifold | None, steps: int)
     return cubic(heard, np.minimum(at, len(heard) - 1)).astype(np.float32)
 
 
-def left_out(clips: list[training.Clip], basis: np.ndarray) -> list[Pair]:
-    """The bare answers for free speech, each speaker by a network that never met them."""
+def left_out(clips: list[training.Clip], basis: np.ndarray) -> dict[str, np.ndarray]:
+    """By clip what networks answer for free speech (n, K + 2), each speaker by one that never met them."""
     codes = [encode(clip.offsets, basis) for clip in clips]
     gains = training.speaker_gains(clips, codes)
     codes = [code * gains[clip.speaker] for clip, code in zip(clips, codes, strict=True)]
-    told = training.cross_predictions(clips, codes, basis, STEPS, 0)
+    return training.cross_predictions(clips, codes, basis, STEPS, 0)
+
+
+def bare(clips: list[training.Clip], told: dict[str, np.ndarray], basis: np.ndarray) -> list[Pair]:
+    """The answers as they are."""
     return [
         Pair(decode(smooth(told[clip.name], SMOOTHING)[:, :-2], basis), clip.offsets, clip.speech > 0)
         for clip in clips
         if clip.free
     ]
+
+
+def own_style(clips: list[training.Clip], told: dict[str, np.ndarray]) -> tuple[list[Pair], list[Pair]]:
+    """The answers with the spread of real speech and the closures heard, as `dub` gives them; and these in the style
+    code of the speaker's other clips, or where there is one clip only each half in the code of the other."""
+    net = MotionNet.load(WEIGHTS / "motion_base.safetensors", torch.device("cpu"))
+    basis, scale = net.basis.numpy(), net.scale[:, 0].numpy()
+    free = [clip for clip in clips if clip.free]
+    plain, styled = [], []
+    for clip in free:
+        codes, talking = settle(net, told[clip.name].copy())
+        gate = smoothstep(lingering(talking, LINGER), *TALKING)
+        half = clip.steps // 2
+        others = [encode(one.offsets, basis) for one in free if one.speaker == clip.speaker and one.name != clip.name]
+        own = encode(clip.offsets, basis)
+        parts = [(slice(0, half), own[half:]), (slice(half, clip.steps), own[:half])]
+        for part, reference in [(slice(0, clip.steps), np.concatenate(others))] if others else parts:
+            gains, slope, shift = manner(reference, scale)
+            code = Style("own", np.zeros((68, 3), np.float32), gains, 1.0, slope=slope, shift=shift)
+            bent = code.bend_codes(codes[part], gate[part], 1.0)
+            truth, speaks = clip.offsets[part], clip.speech[part] > 0
+            plain.append(Pair(decode(codes[part], basis), truth, speaks))
+            styled.append(Pair(decode(bent, basis), truth, speaks))
+    return plain, styled
 
 
 def free_speech(data: Path, landmarks: Path | None) -> Iterator[tuple[str, dict[str, float]]]:
@@ -65,16 +95,19 @@ def free_speech(data: Path, landmarks: Path | None) -> Iterator[tuple[str, dict[
     films = training.read_addresses(data, landmarks, encoder)
     basis = training.fit_basis(films, 8)
     clips = films + training.read_grid(data, encoder)
-    made = left_out(clips, basis)
-    for name, pairs in with_controls(made).items():
+    told = left_out(clips, basis)
+    for name, pairs in with_controls(bare(clips, told, basis)).items():
         yield ("speech features (default)" if name == "result" else f"… {name}"), measure(pairs)
+    plain, styled = own_style(clips, told)
+    yield "… with the spread of real speech", measure(plain)
+    yield "… in the speaker's own style code", measure(styled)
     network, manifold = APC.load(), Manifold.load()
     for label, projection in (("APC", None), ("APC, manifold projection", manifold)):
         heard = [
             replace(clip, features=apc_steps(open_audio(_film(data, clip)), network, projection, clip.steps))
             for clip in clips
         ]
-        yield label, measure(left_out(heard, basis))
+        yield label, measure(bare(heard, left_out(heard, basis), basis))
 
 
 def _film(data: Path, clip: training.Clip) -> Path:
@@ -174,7 +207,8 @@ true mouth's own mean, another clip's motion, and the motion early and late.
 {own}
 ## Free speech of strangers (`addresses`), one speaker left out at a time
 The network's bare answer, by which audio representations compare. The shipped network learns from other voices, rooms,
-noise and song as well, and its answers get the spread of real speech: figures in `engine/weights/motion_base.md`.
+noise and song as well: figures in `engine/weights/motion_base.md`. *The spread of real speech* and closures that are
+heard are what `dub` adds; *own style code*: of the speaker's other clips, or of the other half of the only one.
 
 {free}
 ## Another language: Mandarin (`facegood`), shipped weights
