@@ -54,16 +54,16 @@ class PARLANDO_PT_generate(bpy.types.Panel):
             column.row().prop(settings, "mouth", expand=True)
             if settings.mouth == "STYLE":
                 parts.reason(column, context, styles.why_no_mouth(scene))
-        column = layout.column()
-        column.prop(settings, "head")
-        column.prop(settings, "blinks")
-        column.prop(settings, "brows")
-        column.prop(settings, "shoulders")
-        column.prop(settings, "gaze")
-        column.prop(settings, "seed")
-        column = layout.column()
-        column.prop(settings, "format")
-        column.prop(settings, "mattes")
+        header, body = layout.panel("parlando_motion", default_closed=True)
+        header.label(text="Motion")
+        if body is not None:
+            for amount in ("head", "blinks", "brows", "shoulders", "gaze", "seed"):
+                body.prop(settings, amount)
+        header, body = layout.panel("parlando_output", default_closed=True)
+        header.label(text="Output")
+        if body is not None:
+            body.prop(settings, "format")
+            body.prop(settings, "mattes")
 
         row = layout.row()
         row.scale_y = 1.4
