@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from engine.render.field import Grid, interpolation, invert, upsample
 from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
+from engine.render.glasses import upper_rim
 from engine.render.iris import Iris
 from engine.render.mouth import LUMINANCE
 from engine.render.patch import PATCH_PIXELS, Box, Slit, around, blend, covered, curve, flaps, mix, outside, upper_share
@@ -78,8 +79,17 @@ def _largest(mask: NDArray[np.bool_]) -> int:
 class Eye:
     """One eye of one portrait. `draw` puts it into a warped frame."""
 
-    def __init__(self, rgb: Pixels, landmarks: Array, mesh: Array, flow: Flow, side: Side, drawn: bool = False) -> None:
-        """`drawn`: the face is filled with even colours."""
+    def __init__(
+        self,
+        rgb: Pixels,
+        landmarks: Array,
+        mesh: Array,
+        flow: Flow,
+        side: Side,
+        drawn: bool = False,
+        glasses: bool = False,
+    ) -> None:
+        """`drawn`: the face is filled with even colours. `glasses`: and wears some."""
         self.side = side
         self.drawn = drawn
         self.unit = unit = flow.shape.frame.unit
@@ -105,10 +115,17 @@ class Eye:
         nodes = self.grid.nodes()
         flat = nodes.reshape(-1, 2).astype(np.float64)
         self.field = flow.upper(nodes)
-        radius = np.full(len(self.upper), 0.3 * unit)
+        count = len(self.upper)
+        fixed = np.zeros((0, 2))
+        if glasses:  # their rim does not come down with the lid
+            rim = upper_rim(rgb, self.upper, unit)
+            up = (rim - self.upper) / np.linalg.norm(rim - self.upper, axis=1, keepdims=True)
+            fixed = np.concatenate([rim + k * unit * up for k in (0.0, 0.03, 0.06, 0.12)])
+        radius = np.full(count + len(fixed), 0.3 * unit)
+        held = interpolation(np.concatenate([self.upper, fixed]), radius, flat, 0.02)[:, :count]
         self.lids = (
-            interpolation(self.upper, radius, flat, 0.02).astype(np.float32),
-            interpolation(self.lower, radius, flat, 0.02).astype(np.float32),
+            held.astype(np.float32),
+            interpolation(self.lower, radius[:count], flat, 0.02).astype(np.float32),
         )
         self._prepare(rgb, mesh[side.iris : side.iris + 5, :2])
 

@@ -27,6 +27,7 @@ from engine.render.field import Grid, invert, upsample
 from engine.render.fill import extend, smoothstep
 from engine.render.finish import Finish
 from engine.render.flow import Flow
+from engine.render.glasses import wears
 from engine.render.head import OVAL, Shape
 from engine.render.lips import Lips
 from engine.render.mouth import MouthInterior
@@ -97,7 +98,10 @@ class Renderer:
         self.split = None if matte is None else Split(crop, matte[y0:y1, x0:x1], unit)
         self.texture = Texture(crop) if self.split is None else None
         eyes = [side for side in SIDES if self._shows(self.mesh[side.upper + side.lower, :2])]
-        self.eyes = [Eye(self.rgb, self.landmarks, self.mesh, self.flow, side, self.interior.drawn) for side in eyes]
+        glasses = wears(self.seen, self.landmarks)
+        self.eyes = [
+            Eye(self.rgb, self.landmarks, self.mesh, self.flow, side, self.interior.drawn, glasses) for side in eyes
+        ]
         self.lips = Lips(self.rgb, self.landmarks, self.mesh, self.flow, self.interior)
         self.picture_sha256 = picture.sha256
         self.wear(patterns)
