@@ -1,8 +1,8 @@
 """A picture that is read between its pixels, sharply and fast.
 
 Reading with a short kernel blurs by how far between pixels one reads, which shimmers when a head drifts. So a texture
-is enlarged once with a long kernel, its own pixels kept exactly, and read linearly. Pixels are 8-bit, or float32
-where 255 is white. Knows nothing of faces.
+is enlarged once with a long kernel, its own pixels kept exactly, and read linearly; a large one is enlarged less and
+read with a cubic kernel. Pixels are 8-bit, or float32 where 255 is white. Knows nothing of faces.
 """
 
 from typing import Any
@@ -15,7 +15,8 @@ Array = NDArray[np.floating]
 Pixels = NDArray[Any]  # uint8, or float32 where 255 is white
 
 REACH = 8  # of the kernel: 4 shimmers a fifth more, 16 rings beside the outlines of drawings
-MOST = 1_300_000  # px; larger textures are read as they are, with a cubic kernel: 16 times their size is too much
+MOST = 1_300_000  # px; of larger textures 16 times their size is too much: 4 times up to LARGE, beyond it as they are
+LARGE = 6_000_000  # px
 
 
 def lanczos(reach: int) -> Array:
@@ -44,12 +45,14 @@ class Texture:
 
     def __init__(self, pixels: Pixels, most: int = MOST) -> None:
         self.pixels = np.ascontiguousarray(pixels)
-        self.fine = 4 if pixels.shape[0] * pixels.shape[1] <= most else 1
-        self.enlarged = doubled(doubled(self.pixels, REACH), 2) if self.fine == 4 else self.pixels
+        size = pixels.shape[0] * pixels.shape[1]
+        self.fine = 4 if size <= most else 2 if size <= LARGE else 1
+        self.enlarged = doubled(self.pixels, REACH) if self.fine > 1 else self.pixels
+        if self.fine == 4:
+            self.enlarged = doubled(self.enlarged, 2)
 
     def read(self, where: Array) -> Pixels:
         """The values (…[, C]) at `where` (…, 2) px, x and y."""
-        if self.fine == 1:
-            return cv2.remap(self.pixels, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        at = where * np.float32(self.fine)
-        return cv2.remap(self.enlarged, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        at = where * np.float32(self.fine) if self.fine > 1 else where
+        kernel = cv2.INTER_LINEAR if self.fine == 4 else cv2.INTER_CUBIC
+        return cv2.remap(self.enlarged, at, None, kernel, borderMode=cv2.BORDER_REPLICATE)
