@@ -20,7 +20,7 @@ from engine.face import find, image
 from engine.face.find import SMALLEST, Face, face_of
 from engine.face.image import Picture
 from engine.face.mesh import IBUG
-from engine.render.field import interpolation
+from engine.scattered import interpolation
 from engine.take import replacing
 
 MESH = Path(__file__).resolve().parents[1] / "weights" / "mesh_base.safetensors"

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.render.field import Grid, interpolation, invert, upsample
+from engine.render.field import Grid, invert, upsample
 from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
 from engine.render.glasses import upper_rim
@@ -21,6 +21,7 @@ from engine.render.mouth import LUMINANCE
 from engine.render.patch import PATCH_PIXELS, Box, Slit, around, blend, covered, curve, flaps, mix, outside, upper_share
 from engine.render.pose import Pose
 from engine.render.texture import Pixels, Texture
+from engine.scattered import interpolation
 
 Array = NDArray[np.floating]
 

@@ -9,9 +9,9 @@ on top of this, in `eyes.py`.
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.render.field import interpolation
 from engine.render.head import Shape
 from engine.render.pose import Pose
+from engine.scattered import interpolation
 
 Array = NDArray[np.floating]
 

@@ -17,11 +17,12 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from engine.errors import InputError
-from engine.render.field import Grid, interpolation, upsample
+from engine.render.field import Grid, upsample
 from engine.render.fill import smoothstep
 from engine.render.head import Frame
 from engine.render.lips import Lips
 from engine.render.patch import Slit, covered, upper_share
+from engine.scattered import interpolation
 from engine.take import replacing
 from engine.tensors import packed
 
