@@ -253,7 +253,7 @@ class Engine:
         )
         if motion.silent:
             note(f"{request.audio.name} is silent: the mouth stays still.")
-        landmarks, pose = place(motion, face)
+        landmarks, pose = place(motion, face, spend=True)
         made = Landmarks(landmarks, pose, request.fps, (1, 1), face.landmarks, face.mesh)
         if request.gaze:
             made.gaze = (request.gaze * held_gaze(pose)).astype(np.float32)

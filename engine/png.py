@@ -15,12 +15,12 @@ import numpy as np
 try:
     from isal import isal_zlib
 
-    def _deflate(data: bytes) -> bytes:
-        return bytes(isal_zlib.compress(data, 1))
+    def _deflate(data: memoryview) -> bytes:
+        return isal_zlib.compress(data, 1)
 
 except ImportError:  # no wheel for this processor: zlib makes the same, slower
 
-    def _deflate(data: bytes) -> bytes:
+    def _deflate(data: memoryview) -> bytes:
         return zlib.compress(data, 1)
 
 
@@ -43,7 +43,7 @@ def encode_png(image: np.ndarray, texts: Mapping[str, str]) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, bits, COLOUR_TYPES[channels], 0, 0, 0)
     chunks = [_chunk(b"IHDR", header)]
     chunks += [_chunk(b"tEXt", k.encode("latin-1") + b"\0" + v.encode("latin-1")) for k, v in texts.items()]
-    chunks += [_chunk(b"IDAT", _deflate(lines.tobytes())), _chunk(b"IEND", b"")]
+    chunks += [_chunk(b"IDAT", _deflate(lines.data.cast("B"))), _chunk(b"IEND", b"")]
     return SIGNATURE + b"".join(chunks)
 
 

@@ -27,12 +27,12 @@ CHUNK = 256  # frames placed at once
 LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))  # upper, lower
 
 
-def place(motion: Motion, face: Face) -> tuple[np.ndarray, np.ndarray]:
+def place(motion: Motion, face: Face, spend: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Landmarks (T, 68, 3) float32 in source pixels and pose (T, 6) float32.
 
     Pose is what the head does from the portrait's own pose: a rotation vector in radians in canonical axes (x right, y
     up, z toward the viewer) and the translation in pixels (x right, y down, z toward the viewer) of the point between
-    the eyes.
+    the eyes. `spend`: the landmarks are written over the motion's offsets, which an hour of them is glad of.
     """
     canonical, placement = to_canonical(face.landmarks)
     rest = at_rest(canonical.astype(np.float64))
@@ -40,7 +40,7 @@ def place(motion: Motion, face: Face) -> tuple[np.ndarray, np.ndarray]:
     if motion.relax and motion.usual is not None:
         rest = rest - min(motion.relax, 1.0) * expression_of(rest, motion.usual)
     total = len(motion.times)
-    landmarks = np.empty((total, 68, 3), np.float32)
+    landmarks = motion.offsets if spend else np.empty((total, 68, 3), np.float32)
     pose = np.empty((total, 6), np.float32)
     for start in range(0, total, CHUNK):
         part = slice(start, min(start + CHUNK, total))
