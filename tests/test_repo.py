@@ -119,6 +119,8 @@ def test_versions_agree() -> None:
 def test_requirements_are_exact() -> None:
     for name in ("engine/requirements.txt", "requirements-dev.txt", "requirements-blender-5.2.txt"):
         for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
-            assert not line or line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.]+(; python_version .+)?", line), (
-                f"{name}: {line}"
-            )
+            assert (
+                not line
+                or line.startswith("#")
+                or re.fullmatch(r"[\w.-]+==[\w.]+(; (python_version|platform_machine) .+)?", line)
+            ), f"{name}: {line}"
