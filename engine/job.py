@@ -286,7 +286,7 @@ class Engine:
             blinks=float(was["blinks"]),
             brows=float(was.get("brows", min(float(was["head"]), 1.0))),  # takes from before they had an amount
             gaze=float(was.get("gaze", 0.0)),
-            shoulders=old.shoulders,
+            shoulders=old.shoulders or 0.0,
         )
         _check_amounts(again)
         face = find.face_of(old.source_mesh, 1.0)
@@ -314,6 +314,7 @@ class Engine:
                 raise InputError(f"{request.take} is not a take: it has no take.json.")
             old = Landmarks.load(request.take / "landmarks.npz")
             snap(asked, old)
+            asked.shoulders = old.shoulders if asked.shoulders is None else asked.shoulders
             patterns = pattern.load(request.take / PATTERNS) or patterns
         known = next((lm for lm in (asked, old) if lm is not None and lm.image_sha256 == picture.sha256), None)
         if known is not None and known.source_mesh is not None and request.points is None:
@@ -383,7 +384,7 @@ class Engine:
             face = find.find(picture, request.face)
         factor = min(1.0, request.side / max(picture.size)) if request.side else 1.0
         patterns = pattern.load(request.take / PATTERNS) if request.take is not None else []
-        shoulders = known.shoulders if known is not None else 0.0
+        shoulders = (known.shoulders or 0.0) if known is not None else 0.0
         if factor < 1.0:
             small = find.face_of(face.mesh * np.float32(factor), 1.0)
             made = Renderer(_smaller(picture, factor), small, self.device, False, patterns, shoulders)
@@ -440,7 +441,7 @@ class Engine:
         patterns: Sequence[Pattern],
     ) -> Result:
         """Makes the frames that are not there yet, in order, on all cores, and the preview with sound where wanted."""
-        renderer = self._render_of(picture, face, take.format.deep, patterns, made.shoulders)
+        renderer = self._render_of(picture, face, take.format.deep, patterns, made.shoulders or 0.0)
         hashes = frame_hashes(renderer.fingerprint + take.format.mark, made.landmarks, made.gaze)
         total = len(hashes)
         take.save(

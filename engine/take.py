@@ -138,7 +138,7 @@ class Landmarks:
     gaze: np.ndarray | None = (
         None  # (T, 2) float32: degrees the eyes turn to the picture's right and up, from the portrait
     )
-    shoulders: float = 0.0  # amount by which they follow the head, 0 to 2
+    shoulders: float | None = None  # amount by which they follow the head, 0 to 2; None where nothing tells
 
     @property
     def looks(self) -> np.ndarray:
@@ -155,7 +155,7 @@ class Landmarks:
         }
         if self.gaze is not None:
             arrays["gaze"] = self.gaze.astype(np.float32)
-        if self.shoulders:
+        if self.shoulders is not None:
             arrays["shoulders"] = np.array(self.shoulders, np.float64)
         if self.source_landmarks is not None and self.source_mesh is not None:
             arrays |= {"source_landmarks": self.source_landmarks, "source_mesh": self.source_mesh}
@@ -196,8 +196,8 @@ class Landmarks:
         fps, size = arrays["fps"].reshape(-1), arrays["size"].reshape(-1)
         if len(size) != 2 or size.min() < 1 or len(fps) not in (1, 2) or fps.min() <= 0:
             raise InputError(f"{path} has a frame rate or size that makes no sense.")
-        shoulders = float(arrays.get("shoulders", np.zeros(())).reshape(-1)[0])
-        if not 0 <= shoulders <= 2:
+        shoulders = float(arrays["shoulders"].reshape(-1)[0]) if "shoulders" in arrays else None
+        if shoulders is not None and not 0 <= shoulders <= 2:
             raise InputError(f"{path} has shoulders that follow by {shoulders:g}: from 0 to 2 makes sense.")
         rate = Fraction(int(fps[0]), int(fps[1])) if len(fps) == 2 else parse_fps(str(float(fps[0])))
         return cls(

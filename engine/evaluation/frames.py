@@ -61,7 +61,8 @@ def background(renderer: Renderer, frames: list[np.ndarray], points: np.ndarray)
     outside = mask if renderer.matte is None else mask & (renderer.matte < MATTED)
 
     def least(where: np.ndarray) -> float:
-        return min(v for frame in frames if (v := picture.psnr(frame, renderer.seen, where)) is not None)
+        told = (v for frame in frames if (v := picture.psnr(frame, renderer.seen, where)) is not None)
+        return min(told, default=float("nan"))
 
     moved = picture.psnr(np.roll(renderer.seen, 1, axis=1), renderer.seen, mask)
     return least(mask), least(outside), moved or float("nan")

@@ -31,6 +31,7 @@ WIDEST = 1.3  # times the source's opening: more eyeball than that is not in the
 SHUT = 0.06  # of the eye's width: what a mesh still measures between lids that are shut
 FOLLOW = (0.6, 0.25)  # of the iris' way up or down: how far the upper and the lower lid come along
 LINE = 0.08  # of the unit: how near the contour a drawn eye's line is looked for
+INWARD = 0.025  # of the unit: how far within the contour that line may reach
 LOOKS = 0.1  # of the iris' radius: from this shift on the eye is drawn from its layers
 AHEAD = np.zeros(2)  # degrees: the gaze that the source has
 MIDDLE = [3, 5]  # the landmarks between the corners, as places in a contour
@@ -181,20 +182,25 @@ class Eye:
 
     def _shutter(self, own: Pixels, away: Array) -> Pixels:
         """The drawn eye shut: all within its line is skin. `away`: px outside the eye. Measures the line, too."""
-        skin = np.median(own[(away > 0.1 * self.unit) & (away < 0.22 * self.unit)], axis=0)
+        ring, near = (away > 0.1 * self.unit) & (away < 0.22 * self.unit), np.abs(away) < LINE * self.unit
+        self.line, self.thick = np.zeros(3, np.float32), 1.0
+        inside = away < 0
+        if not (ring.any() and near.any() and inside.any()):  # of a few px
+            return extend(own, away > 0, 0.01 * self.unit)
+        skin = np.median(own[ring], axis=0)
         light = own.astype(np.float32) @ LUMINANCE
-        near = np.abs(away) < LINE * self.unit
         self.line = np.median(own[near & (light <= np.percentile(light[near], 5))], axis=0).astype(np.float32)
-        dark = near & (light < 0.5 * (self.line @ LUMINANCE + skin @ LUMINANCE))
+        # An iris that touches the line is no line: that reaches hardly further in than the contour.
+        dark = near & (light < 0.5 * (self.line @ LUMINANCE + skin @ LUMINANCE)) & (away > -INWARD * self.unit)
         dark &= cv2.connectedComponents(dark.astype(np.uint8))[1] == _largest(dark)
         length = float(np.linalg.norm(np.diff(self.upper, axis=0), axis=1).sum()) * 2
         self.thick = float(np.clip(dark.sum() / length, 1.0, 0.08 * self.unit))
-        inside = away < 0
         parts = cv2.connectedComponents((~dark).astype(np.uint8), connectivity=4)[1]
-        filled = (parts == int(np.bincount(parts[inside & ~dark], minlength=2).argmax())) & ~dark
-        if filled.sum() < 1.5 * inside.sum():  # else the line is open somewhere
-            inside = filled
-        grown = cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
+        held = np.bincount(parts[inside], minlength=parts.max() + 1) / np.bincount(parts.ravel())
+        filled = np.isin(parts, np.flatnonzero(held > 0.5)) & ~dark  # what lies mostly inside, up to the line
+        if filled.sum() < 0.4 * inside.sum():  # an eye that is all dark, or whose line is open
+            filled, dark = inside, np.zeros_like(dark)
+        grown = cv2.dilate(filled.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
         share = grown * (1.0 - cv2.GaussianBlur(dark.astype(np.float32), (0, 0), 0.7))
         shut = own + share[..., None] * (skin - own)
         return np.rint(shut).astype(np.uint8) if own.dtype == np.uint8 else shut.astype(np.float32)

@@ -26,7 +26,13 @@ def lines(rgb: Pixels, foot: Array, up: Array, heights: Array, unit: float) -> A
     """(N, len(heights)): how much thin lines differ from what is around, of the light there; from points `foot` (N, 2)
     px upward along `up` (2,), at `heights` px."""
     at = (foot[:, None] + heights[None, :, None] * up).astype(np.float32)
-    soft = cv2.GaussianBlur(rgb, (0, 0), max(0.5, FINE * unit))
+    sigma = max(0.5, FINE * unit)
+    reach = 4 * sigma + 2
+    corner = np.clip(np.floor(at.min((0, 1)) - reach), 0, np.array(rgb.shape[1::-1]) - 1).astype(int)
+    last = np.ceil(at.max((0, 1)) + reach).astype(int) + 1
+    near = rgb[corner[1] : max(last[1], corner[1] + 1), corner[0] : max(last[0], corner[0] + 1)]
+    at -= corner.astype(np.float32)
+    soft = cv2.GaussianBlur(near, (0, 0), sigma)
     light = cv2.remap(soft, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32) @ LUMINANCE
     step = round(THIN / FINE)
     found = np.zeros_like(light)

@@ -48,6 +48,7 @@ LIT_SMILING_MM, LIT_SPEAKING_MM = 5.0, 20.0
 OWN_LIGHT = 0.92  # how lit teeth in an open smile are, next to the full light the layers are kept in
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 FINEST = 6.0  # px per mm: finer than this a mouth's inside is not drawn
+DRAWN_WHITE = 0.85  # of teeth in a drawing that has no white
 DRAWN_INSIDE = np.array([0.20, 0.03, 0.03], np.float32)  # of the skin: the red of a drawn mouth's inside
 DRAWN_TONGUE = np.array([0.75, 0.25, 0.25], np.float32)  # and of its tongue
 CAVITY = np.array([0.018, 0.0075, 0.007], np.float32)  # times the tooth colour
@@ -393,8 +394,13 @@ def is_drawn(rgb: NDArray[np.uint8], landmarks: Array) -> bool:
         return False
     smaller = min(1.0, 200.0 / face.shape[0])
     face = cv2.resize(face, None, fx=smaller, fy=smaller, interpolation=cv2.INTER_AREA)
+    within = np.zeros(face.shape[:2], np.uint8)  # what is beside the face may be even: a studio's backdrop, alpha
+    cv2.fillConvexPoly(within, cv2.convexHull(np.round((p - lo) * smaller).astype(np.int32)), 1)
+    within = cv2.erode(within, np.ones((5, 5), np.uint8)) > 0
+    if not within.any():
+        return False
     slopes = [np.abs(cv2.Sobel(face, cv2.CV_32F, *along)).max(-1) / 8 for along in ((1, 0), (0, 1))]
-    return bool((np.maximum(*slopes) < EVEN).mean() > DRAWN)
+    return bool((np.maximum(*slopes) < EVEN)[within].mean() > DRAWN)
 
 
 def measure_grain(rgb: NDArray[np.uint8], landmarks: Array) -> float:
@@ -488,6 +494,9 @@ class MouthInterior:
         self.fill = self.flesh = self.tooth
         if self.drawn:
             self.tooth = light.bright.copy()
+            white = 1.15 * float(light.skin @ LUMINANCE)
+            if self.tooth @ LUMINANCE < white:  # there is none in the face: dots for eyes
+                self.tooth = self._coloured(np.maximum(self.tooth, DRAWN_WHITE))
             self.fill = 0.5 * self.black + self._coloured(light.skin * DRAWN_INSIDE)
             self.flesh = self._coloured(light.skin * DRAWN_TONGUE)
         self._draw()

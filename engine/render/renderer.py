@@ -43,7 +43,7 @@ Bytes = NDArray[np.uint8]
 FAINT = 0.08  # of a matte: taken as none, and as much below 1 as all
 FACE_EDGE = 0.03  # of the unit: half the width of the face matte's soft edge
 MATTES = ("head", "face", "mouth")
-VERSION = 4  # goes up whenever the same landmarks give other pixels
+VERSION = 5  # goes up whenever the same landmarks give other pixels
 
 
 class Renderer:
@@ -98,7 +98,7 @@ class Renderer:
         self.split = None if matte is None else Split(crop, matte[y0:y1, x0:x1], unit)
         self.texture = Texture(crop) if self.split is None else None
         eyes = [side for side in SIDES if self._shows(self.mesh[side.upper + side.lower, :2])]
-        glasses = wears(self.seen, self.landmarks)
+        glasses = not self.interior.drawn and wears(self.seen, self.landmarks)
         self.eyes = [
             Eye(self.rgb, self.landmarks, self.mesh, self.flow, side, self.interior.drawn, glasses) for side in eyes
         ]
@@ -125,19 +125,25 @@ class Renderer:
         return bool((points >= 0).all() and (points <= np.array(self.rgb.shape[1::-1]) - 1).all())
 
     def _matte(self) -> Array | None:
-        """The person's matte (H, W), or None where alpha cuts the person out or the net does not see them.
+        """The person's matte (H, W), or None where alpha cuts the person out, or neither the net sees them nor do a
+        drawing's colours tell them.
 
         Without a matte the head's surroundings stretch with it.
         """
         if self.cutout is not None:
             return None
-        matte = np.clip((person_matte(self.seen) - FAINT) / (1 - 2 * FAINT), 0.0, 1.0)
+
+        def clear(matte: Array) -> Array:
+            return np.clip((matte - FAINT) / (1 - 2 * FAINT), 0.0, 1.0)
+
+        matte = clear(person_matte(self.seen))
         x, y = np.rint(self.landmarks[:, :2]).astype(int).T
         height, width = matte.shape
         seen = matte[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
         if seen.mean() > 0.8:
             return matte
-        return drawn_matte(self.seen, self.landmarks) if self.interior.drawn else None
+        drawn = drawn_matte(self.seen, self.landmarks) if self.interior.drawn else None
+        return None if drawn is None else clear(drawn)
 
     def wear(self, patterns: Sequence[Pattern]) -> None:
         """From now on show what these style reference frames' mouths show, up to four of them."""

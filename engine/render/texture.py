@@ -15,8 +15,8 @@ Array = NDArray[np.floating]
 Pixels = NDArray[Any]  # uint8, or float32 where 255 is white
 
 REACH = 8  # of the kernel: 4 shimmers a fifth more, 16 rings beside the outlines of drawings
-MOST = 1_300_000  # px; of larger textures 16 times their size is too much: 4 times up to LARGE, beyond it as they are
-LARGE = 6_000_000  # px
+MOST = 1_300_000  # px; of larger textures 16 times their size is too much
+LARGER = 4.5  # times that: up to it 4 times the size is kept, beyond it they are read as they are
 
 
 def lanczos(reach: int) -> Array:
@@ -46,7 +46,7 @@ class Texture:
     def __init__(self, pixels: Pixels, most: int = MOST) -> None:
         self.pixels = np.ascontiguousarray(pixels)
         size = pixels.shape[0] * pixels.shape[1]
-        self.fine = 4 if size <= most else 2 if size <= LARGE else 1
+        self.fine = 4 if size <= most else 2 if size <= LARGER * most else 1
         self.enlarged = doubled(self.pixels, REACH) if self.fine > 1 else self.pixels
         if self.fine == 4:
             self.enlarged = doubled(self.enlarged, 2)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from engine.face import image, points
+from engine.face.find import Face
 from engine.render.renderer import Renderer
 
 SOURCE = Path(__file__).resolve().parents[2] / "demo" / "source"
@@ -66,3 +67,39 @@ def test_brows_and_what_is_around_the_eyes_stay(renderer: Renderer) -> None:
     brow = renderer.landmarks[17:27, :2]
     (x0, y0), (x1, y1) = np.floor(brow.min(0)).astype(int) - 10, np.ceil(brow.max(0)).astype(int)
     assert np.abs(frame[y0:y1, x0:x1].astype(int) - renderer.seen[y0:y1, x0:x1]).mean() < 0.5
+
+
+SKIN, LINE = (236, 200, 178), (20, 20, 25)
+
+
+def face_with_eyes(high: float, iris: float) -> tuple[image.Picture, Face]:
+    """A face of skin in dark lines, with eyes `high` units high whose dark iris is `iris` units wide."""
+    placed = [list(p[:2]) for p in points.read(SOURCE / "cartoon_points.json")]
+    picture, unit = np.full((640, 640, 3), SKIN, np.uint8), 280.0
+    wide, tall, y = 0.17 * unit, high * unit / 2, 290.0
+    for start, x in ((36, 235.0), (42, 405.0)):
+        middle, radii = (round(x), round(y)), (round(wide), round(tall))
+        cv2.ellipse(picture, middle, radii, 0, 0, 360, (250, 250, 250), -1)
+        cv2.circle(picture, middle, round(iris * unit / 2), (60, 40, 30), -1)
+        cv2.ellipse(picture, middle, radii, 0, 0, 360, LINE, 5)
+        for k, angle in enumerate(np.radians([180, 240, 300, 0, 60, 120])):
+            placed[start + k] = [x + wide * np.cos(angle), y + tall * np.sin(angle)]
+    for line in (range(17), range(27, 31), range(48, 60)):
+        cv2.polylines(picture, [np.round([placed[k] for k in line]).astype(np.int32)], line.start == 48, LINE, 5)
+    loaded = image.Picture(picture, None, Path("drawn"), f"drawn {high} {iris}")
+    return loaded, points.face_at(loaded, placed)
+
+
+@pytest.mark.parametrize("high, iris", [(0.12, 0.1), (0.16, 0.15), (0.3, 0.28), (0.38, 0.15), (0.1, 0.1)])
+def test_eyes_of_any_size_shut_whatever_touches_their_line(high: float, iris: float) -> None:
+    picture, face = face_with_eyes(high, iris)
+    drawn = Renderer(picture, face, torch.device("cpu"))
+    assert drawn.interior.drawn
+    frame = drawn.render(blinked(face.landmarks, 1.0)).astype(int)
+    for eye in (slice(36, 42), slice(42, 48)):
+        mask = np.zeros((640, 640), np.uint8)
+        cv2.fillPoly(mask, [np.round(face.landmarks[eye, :2]).astype(np.int32)], 1)
+        within = cv2.erode(mask, np.ones((9, 9), np.uint8)) > 0
+        upper = within & (np.arange(640)[:, None] < 290 + 0.1 * high * 280)  # the shut lids' line is further down
+        assert (np.abs(frame - SKIN).max(2) < 14)[upper].mean() > 0.85
+        assert (frame.min(2) > 240)[within].mean() < 0.02
