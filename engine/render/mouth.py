@@ -213,15 +213,18 @@ class Light:
         """How far the picture is from black, as a share of the skin's light: little contrast, veiled or blurred."""
         return min(float(self.black @ LUMINANCE) / max(float(self.skin @ LUMINANCE), 2e-3), HAZIEST)
 
+    @property
+    def luma(self) -> Array:
+        """Logarithms of the skin's and the eye whites' brightness (2,)."""
+        return np.log(np.maximum(np.stack([self.skin, self.white]) @ LUMINANCE, 2e-3))
+
     def speaking(self) -> Array:
         """What the brightness of teeth in speech, over the skin's, is predicted from: (3,)."""
-        luma = np.log(np.maximum(np.stack([self.skin, self.white]) @ LUMINANCE, 2e-3))
-        return np.array([1.0, luma[1] - luma[0], self.haze], np.float32)
+        return np.array([1.0, self.luma[1] - self.luma[0], self.haze], np.float32)
 
     def smiling(self) -> Array:
         """What the brightness of teeth in a smile is predicted from: (3,)."""
-        luma = np.log(np.maximum(np.stack([self.skin, self.white]) @ LUMINANCE, 2e-3))
-        return np.array([1.0, luma[0], luma[1]], np.float32)
+        return np.array([1.0, *self.luma], np.float32)
 
     def hues(self) -> Array:
         """(2, 2) logarithms of red and of blue over green: of the skin and of the eye whites."""

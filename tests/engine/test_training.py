@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,21 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generator, "JUDGED_FULLY", 3)
 
 
+@contextmanager
+def cut_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A training that somebody stops just after its checkpoint of so many steps."""
+    save = loop.Checkpoint.save
+
+    def cut(kept: loop.Checkpoint, more: dict[str, torch.Tensor]) -> None:
+        save(kept, more)
+        if kept.done == steps:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop.Checkpoint, "save", cut)
+        yield
+
+
 def test_a_resumed_training_goes_on_as_if_it_had_never_stopped(
     pairs: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,17 +75,8 @@ def test_a_resumed_training_goes_on_as_if_it_had_never_stopped(
         return load_file(out)
 
     whole = train("whole")
-    save = loop.Checkpoint.save
-
-    def cut(kept: loop.Checkpoint, more: dict[str, torch.Tensor]) -> None:
-        save(kept, more)
-        if kept.done == 4:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop.Checkpoint, "save", cut)
-    with pytest.raises(KeyboardInterrupt):
+    with cut_after(4, monkeypatch):
         train("cut")
-    monkeypatch.setattr(loop.Checkpoint, "save", save)
     again = train("cut", resume=True)
     for name, value in whole.items():
         assert torch.equal(value, again[name]), name
@@ -147,17 +155,8 @@ def test_the_motion_generators_training_resumes_exactly(tmp_path: Path, monkeypa
         return motion.train([clip], [codes], basis, 6, 0, work=work, resume=resume).state_dict()
 
     whole = train(tmp_path / "whole")
-    save = loop.Checkpoint.save
-
-    def cut(kept: loop.Checkpoint, more: dict[str, torch.Tensor]) -> None:
-        save(kept, more)
-        if kept.done == 4:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop.Checkpoint, "save", cut)
-    with pytest.raises(KeyboardInterrupt):
+    with cut_after(4, monkeypatch):
         train(tmp_path / "cut")
-    monkeypatch.setattr(loop.Checkpoint, "save", save)
     again = train(tmp_path / "cut", resume=True)
     for name, value in whole.items():
         assert torch.equal(value, again[name]), name
