@@ -24,6 +24,7 @@ from engine.training.motion import addresses_landmarks
 WIDE_MM = 8.0  # between the inner lips: wide open
 EVERY = 3  # frames
 GRID_EVERY = 12  # clips
+SMILE = 0.3  # what a portrait's smile counts of a film's person, whose mouth speaks
 
 
 def landmarks_of(rgb: np.ndarray) -> np.ndarray:
@@ -47,7 +48,10 @@ def teeth_of(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
     return np.median(pixels[light >= np.percentile(light, 60)], axis=0)
 
 
-def spoken(film: Film) -> tuple[np.ndarray, float] | None:
+Told = tuple[np.ndarray, float]  # what light tells (3,), and teeth's brightness over the skin, logarithm
+
+
+def spoken(film: Film) -> Told | None:
     """From a film: what its portrait, the frame with the lips nearest, tells of the light (3,), and how bright the
     brightest tenth between wide open lips is over the skin, logarithm. None when they never are."""
     source = int(np.argmin(film.gaps))
@@ -64,24 +68,45 @@ def spoken(film: Film) -> tuple[np.ndarray, float] | None:
     return light.speaking(), float(np.log(np.mean(told) / (light.skin @ mouth.LUMINANCE)))
 
 
-def speaking(data: Path, landmarks: Path | None) -> np.ndarray:
-    """(3,) weights of teeth's brightness in speech, people counting alike. `landmarks`: of addresses, else tracked."""
-    clips = addresses_landmarks(data, landmarks)
+def films(data: Path, landmarks: Path | None) -> tuple[list[tuple[str, Film]], list[tuple[str, Film]]]:
+    """By speaker: films to fit on, and films of people never trained on, to measure on. `landmarks`: of addresses,
+    else tracked."""
+    known, strangers = [], []
     with np.load(data / "grid_s1" / "landmarks.npz") as stored:
         names = sorted(stored.files)[:-GRID_HELD_OUT][::GRID_EVERY]
-    films = [("grid_s1", read_grid(data / "grid_s1", [name])) for name in names]
-    for name, (points, fps) in clips.items():
-        if name not in HELD_OUT:
-            films.append((name.rstrip("0123456789_"), Film.read(data / "addresses" / f"{name}.mp4", points, fps)))
-    rows = [(who, told) for who, film in films if (told := spoken(film)) is not None]
+    known += [("grid_s1", read_grid(data / "grid_s1", [name])) for name in names]
+    with np.load(data / "grid_others" / "landmarks.npz") as stored:
+        strangers += [(name, read_grid(data / "grid_others", [name])) for name in sorted(stored.files)]
+    for name, (points, fps) in addresses_landmarks(data, landmarks).items():
+        film = Film.read(data / "addresses" / f"{name}.mp4", points, fps)
+        (strangers if name in HELD_OUT else known).append((name.rstrip("0123456789_"), film))
+    return known, strangers
+
+
+def speaking(portraits: list[Told], known: list[tuple[str, Film]], strangers: list[tuple[str, Film]]) -> np.ndarray:
+    """(3,) weights of teeth's brightness in speech. Smiles and speech share the slopes, so that 128 people tell them
+    and four films' people how much darker speech is."""
+    rows = [(who, told) for who, film in known if (told := spoken(film)) is not None]
     people = [who for who, _ in rows]
-    weight = np.sqrt([1 / people.count(who) for who in people])
-    x, goal = np.array([told[0] for _, told in rows]), np.array([told[1] for _, told in rows])
+    weight = np.sqrt([SMILE] * len(portraits) + [1 / people.count(who) for who in people])
+    told = portraits + [told for _, told in rows]
+    x, goal = np.array([light for light, _ in told]), np.array([teeth for _, teeth in told])
+    smiles = np.arange(len(x)) < len(portraits)
+    x = np.column_stack([smiles, x])  # a smile's offset from speech
     found = np.linalg.lstsq(x * weight[:, None], goal * weight, rcond=None)[0]
-    left = np.sqrt(np.average((x @ found - goal) ** 2, weights=weight**2))
-    spread = np.sqrt(np.average((goal - np.average(goal, weights=weight**2)) ** 2, weights=weight**2))
-    print(f"speaking: {found.round(3)}, {len(rows)} films of {len(set(people))}, rest {left:.3f} of {spread:.3f}")
-    return np.asarray(found)
+    left = np.sqrt(np.average((x @ found - goal)[~smiles] ** 2, weights=weight[~smiles] ** 2))
+    usual = np.average(goal[~smiles], weights=weight[~smiles] ** 2)
+    spread = np.sqrt(np.average((goal[~smiles] - usual) ** 2, weights=weight[~smiles] ** 2))
+    print(f"speaking: {found[1:].round(3)}, smiles {found[0]:+.3f}; {len(rows)} films of {len(set(people))}", end=" ")
+    print(f"and {len(portraits)} smiles, rest on films {left:.3f} of {spread:.3f}")
+    missed = {
+        who: (seen[0] @ found[1:] - seen[1], usual - seen[1]) for who, film in strangers if (seen := spoken(film))
+    }
+    for who, (by, constant) in missed.items():
+        print(f"    {who}: {by:+.2f}, a constant {constant:+.2f}")
+    by, constant = np.sqrt(np.mean(np.square(list(missed.values())), axis=0))
+    print(f"    {len(missed)} people it never met: {by:.2f}, a constant {constant:.2f}")
+    return np.asarray(found[1:])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -116,7 +141,9 @@ def main(arguments: list[str] | None = None) -> None:
         x = np.column_stack([np.ones(len(hues)), hues[:, i, 0] - hues[:, i, 1]])
         goal = teeth[:, over] - teeth[:, 1]
         fitted(name, x, goal - hues[:, i, 1], goal)
-    weights["speaking"] = speaking(options.data, options.landmarks).astype(np.float32)
+    skin = np.array([light.luma[0] for light in lights])
+    smiles = [(light.speaking(), float(over)) for light, over in zip(lights, luma - skin, strict=True)]
+    weights["speaking"] = speaking(smiles, *films(options.data, options.landmarks)).astype(np.float32)
     out = Path(mouth.TINT)
     out.parent.mkdir(exist_ok=True)
     out.write_bytes(packed(weights, {"format": "2"}))
