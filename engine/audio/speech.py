@@ -1,4 +1,4 @@
-"""What is being said, as numbers: the second layer of Whisper tiny.en's encoder, 384 numbers at 50 Hz, streamed.
+"""What is being said, as numbers: the second layer of Whisper base's encoder, 512 numbers at 50 Hz, streamed.
 
 Whisper attends over 30 s at once. Here each step sees 2 s back and 60 ms ahead in each of the two layers, and the
 mel scale has a fixed floor instead of one under the loudest sound of the clip. So a step's numbers depend on nothing
@@ -23,9 +23,9 @@ RATE = 16_000  # Hz
 HOP = 160  # samples a mel frame: 100 Hz
 STFT = 400
 MELS = 80
-WIDTH = 384
-HEADS = 6
-LAYERS = 2
+WIDTH = 512
+HEADS = 8
+LAYERS = models.WHISPER_LAYERS
 STEPS_PER_SECOND = 50
 BACK = 100  # steps each layer sees back: 2 s
 AHEAD = 3  # steps each layer sees ahead: 60 ms
@@ -39,7 +39,7 @@ SILENCE = (LOUDEST - 8 + 4) / 4  # the mel value of digital silence
 
 
 class SpeechEncoder(nn.Module):
-    """Mel (B, 80, 2 n) → (B, n, 384): two convolutions and two of the encoder's four layers, attention banded."""
+    """Mel (B, 80, 2 n) → (B, n, 512): two convolutions and two of the encoder's six layers, attention banded."""
 
     positions: Tensor  # (1500, 384)
 
@@ -53,7 +53,7 @@ class SpeechEncoder(nn.Module):
     @classmethod
     def load(cls, device: torch.device) -> "SpeechEncoder":
         """With Whisper's own weights, from the cache (see `engine.models`)."""
-        stored = safetensors.torch.load_file(models.path("whisper_tiny_en"))
+        stored = safetensors.torch.load_file(models.path("whisper_base"))
         encoder = cls()
         names = {"linear_0": "first", "linear_1": "second", "layer_norm/gamma": "norm.weight"}
         state: dict[str, Tensor] = {"positions": stored["encoder/position_encodings/encodings"]}
@@ -136,7 +136,7 @@ def whisper_mel(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 
 @torch.inference_mode()
 def speech_features(sound: Sound, encoder: SpeechEncoder, seconds: float = 10.0) -> Iterator[np.ndarray]:
-    """(n, 384) float32, step i at i / 50 s, `floor(duration * 50) + 1` in all, streamed in blocks of up to 10 s."""
+    """(n, 512) float32, step i at i / 50 s, `floor(duration * 50) + 1` in all, streamed in blocks of up to 10 s."""
     device = encoder.positions.device
     held = np.full((2 * LEAD, MELS), SILENCE, np.float32)
     total = round(sound.duration * RATE) // (2 * HOP) + 1

@@ -25,9 +25,13 @@ from engine.style.file import Style
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 SHUT = 0.45, 0.75  # chance of closed lips from which the lips begin to close, and are closed
+SURELY_SHUT = 0.7, 0.9  # chance of closed lips from which they close in a pause, however little they are open
 TALKING = 0.7, 0.95  # chance of speech from which the mouth begins to move, and moves in full
-LINGER = 20  # steps over which speech fades: a gap between words does not shut the mouth, a pause does
+LINGER = 10  # steps over which speech fades: in a gap between words a mouth goes on moving, in a pause it rests
 ENDING = 11  # steps
+PLAY = 1.0  # of a code's spread in speech: what is heard in a pause may go so far without the mouth following …
+YIELDING, SETTLING = 0.2, 0.7  # s: … how slowly it follows what goes beyond, and what does not
+BEGINNING = 10  # steps whose mean it begins with
 SMOOTHING = 1  # passes over neighbouring steps: enough against jitter, a closure of 60 ms survives it
 # s: features, the network's context, smoothing, and the two steps that cubic sampling reads after a time
 LOOK_AHEAD = speech.LOOK_AHEAD + (MotionNet.CONTEXT + SMOOTHING + 2) / CODES_PER_SECOND
@@ -163,12 +167,33 @@ class MotionGenerator:
 def settle(net: MotionNet, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The network's answers (n, K + 2) → codes (n, K) and the chance of speech (n,).
 
-    Codes have their natural spread, lips close where closing is heard, and silence is at rest."""
+    Codes have their natural spread, lips close where closing is heard, and a mouth that does not speak is still."""
     raw = smooth(raw, SMOOTHING)
     codes = net.naturalise(torch.from_numpy(raw[:, :-2].copy()).to(net.mean.device)).cpu().numpy()
-    shut, talking = raw[:, -2], lingering(raw[:, -1], LINGER)
-    codes[:, OPENING] *= 1 - smoothstep(shut, *SHUT)
-    return codes * smoothstep(talking, *TALKING)[:, None], raw[:, -1]
+    codes[:, OPENING] *= 1 - smoothstep(raw[:, -2], *SHUT)
+    speaks = smoothstep(lingering(raw[:, -1], LINGER), *TALKING)
+    play = PLAY * (1 - speaks)[:, None] * net.scale[:, 0].cpu().numpy()
+    play[:, OPENING] *= 1 - smoothstep(raw[:, -2], *SURELY_SHUT)
+    return resting(codes, speaks, play), raw[:, -1]
+
+
+def resting(codes: np.ndarray, speaks: np.ndarray, play: np.ndarray) -> np.ndarray:
+    """Codes (n, K) that are still where `speaks` (n,) is 0: `play` (n, K) is how far from them what is heard may go.
+
+    A mouth that waits is still, but not always shut: people part their lips to breathe before they speak, and leave
+    them a little open between sentences. So a pause holds what it has, follows what is heard only where that is well
+    beyond, and comes to it over a second."""
+    made = np.empty_like(codes)
+    if not len(codes):
+        return made
+    slowly, settling = (1 - np.exp(-1 / (seconds * CODES_PER_SECOND)) for seconds in (YIELDING, SETTLING))
+    held = now = codes[:BEGINNING].mean(0)
+    for step, (code, free, near) in enumerate(zip(codes, speaks, play, strict=True)):
+        held = np.clip(held, code - near, code + near)
+        held = held + settling * (code - held)
+        now = now + (slowly + (1 - slowly) * free) * (held - now)
+        made[step] = now
+    return made
 
 
 def lingering(values: np.ndarray, steps: int) -> np.ndarray:

@@ -33,8 +33,8 @@ LOWER_OUTER = ((59, 67, 0.5), (58, 67, 1.0), (57, 66, 1.0), (56, 65, 1.0), (55, 
 class MotionSizes:
     """What the network is built from."""
 
-    features: int = 384  # numbers of a speech step
-    hidden: int = 64  # channels
+    features: int = 512  # numbers of a speech step
+    hidden: int = 128  # channels
     codes: int = 8  # K
     knots: int = 33  # of the table that gives each code its natural distribution
     spread: int = 2  # steps between a convolution's taps: 40 ms
@@ -43,14 +43,14 @@ class MotionSizes:
 
 
 class MotionNet(nn.Module):
-    """Speech features (B, 384, n + 2 · CONTEXT) → codes (B, K, n), closed and speech logits (B, n) each.
+    """Speech features (B, 512, n + 2 · CONTEXT) → codes (B, K, n), closed and speech logits (B, n) each.
 
     Short context on purpose: ±80 ms. Longer context learns words instead of sounds and fails on free speech.
     """
 
     CONTEXT = 4  # steps lost on either side
-    mean: Tensor  # (384, 1) of the features
-    deviation: Tensor  # (384, 1)
+    mean: Tensor  # (512, 1) of the features
+    deviation: Tensor  # (512, 1)
     scale: Tensor  # (K, 1) spread of each code in the data, canonical units
     basis: Tensor  # (K, 68, 3) what a code of 1 moves
     knots_in: Tensor  # (K, 33) quantiles of answers …

@@ -52,12 +52,13 @@ from engine.training.sing import songs
 WEIGHTS = Path(__file__).parents[1] / "weights"
 HELD_OUT = 100  # GRID clips, the last by name
 FREE_WEIGHT = 5.0  # of a step of free speech …
-GRID_WEIGHT = 0.4  # … and of a step of GRID's fifty words
+GRID_WEIGHT = 1.0  # … and of a step of GRID's fifty words
 SONG_WEIGHT = 0.3  # of a step of what is sung
 SONGS = ("ballad", "opera", "rap", "ballad", "opera")  # made of each free recording
 TUNES = ("sine", "saw", "square", "pluck", "chord")  # what is played and not sung
 TUNE_SECONDS = 8.0
 COPY = 0.75  # of a free recording's weight that each of its other voices has; all together weigh FREE_WEIGHT
+SPREAD = 0.5  # of the way from the answers' spread to the truth's: a stranger's mouth is as often smaller as bigger
 CLOSED = 0.02  # canonical units between the inner lips: closed, as the tracker sees it
 CROP = 108  # steps of a training example: 2 s and the context
 BATCH = 16
@@ -74,7 +75,7 @@ class Clip:
 
     name: str
     speaker: str
-    features: np.ndarray  # (n, 384)
+    features: np.ndarray  # (n, 512)
     offsets: np.ndarray  # (n, 68, 3) canonical, from the speaker at rest with lips closed; upper face left at zero
     speech: np.ndarray  # (n,) 1 while somebody speaks or is about to, else 0
     rest: np.ndarray | None = None  # (68, 3) canonical, lips closed
@@ -272,7 +273,7 @@ def speaker_gains(clips: list[Clip], codes: list[np.ndarray]) -> dict[str, np.nd
 
 @dataclass(frozen=True)
 class Example:
-    """A clip as the network takes it: features (384, n), codes over their scale (K, n), closed and speech (n,)."""
+    """A clip as the network takes it: features (512, n), codes over their scale (K, n), closed and speech (n,)."""
 
     features: Tensor
     codes: Tensor
@@ -428,6 +429,7 @@ def calibrate(net: MotionNet, clips: list[Clip], codes: list[np.ndarray], told: 
         if k not in (OPENING, WIDTH):
             trust = np.clip(2 * correlation(answer[:, k], truth[:, k]), 0, 1)
             y = np.median(y) + trust * (y - np.median(y))
+        y = x + SPREAD * (y - x)
         x += np.arange(len(x)) * 1e-6  # strictly rising
         if k == OPENING:
             y = np.maximum(y, 0)
@@ -440,7 +442,7 @@ def main(arguments: list[str] | None = None, report: Callable[[str], None] = pri
     parser.add_argument("--data", type=Path, required=True, help="folder with grid_s1 and addresses")
     parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights go")
-    parser.add_argument("--steps", type=int, default=500, help="training steps of each network")
+    parser.add_argument("--steps", type=int, default=1000, help="training steps of each network")
     parser.add_argument("--codes", type=int, default=8, help="K, numbers that describe the lower face")
     parser.add_argument("--voices", type=int, default=8, help="copies of free speech in other voices, rooms and noises")
     parser.add_argument("--no-songs", action="store_true", help="leave song out, which needs pyworld")

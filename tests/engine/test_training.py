@@ -147,7 +147,7 @@ def test_the_motion_generators_training_resumes_exactly(tmp_path: Path, monkeypa
     basis = rng.standard_normal((3, 68, 3)).astype(np.float32)
     codes = np.abs(talk * rng.uniform(0.02, 0.2, 3)).astype(np.float32)
     offsets = np.einsum("tk,kij->tij", codes, basis)
-    features = (talk + 0.1 * rng.standard_normal((steps, 384))).astype(np.float32)
+    features = (talk + 0.1 * rng.standard_normal((steps, 512))).astype(np.float32)
     clip = motion.Clip("a", "a", features, offsets, np.ones(steps, np.float32), free=True)
     monkeypatch.setattr(motion, "SAVE_EVERY", 2)
 
