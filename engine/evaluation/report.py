@@ -34,7 +34,7 @@ from engine.style.file import Style
 from engine.training import motion as training
 from engine.training.landmarks import collect
 
-STEPS = 500  # of each network
+STEPS = 1000  # of each network
 
 Figures = dict[str, dict[str, float]]
 

@@ -136,7 +136,8 @@ def test_shoulders_are_the_takes_and_stay_with_its_edits(
     engine.dub(request)
     still = Landmarks.load(tmp_path / "still" / "landmarks.npz")
     assert still.shoulders == 0.0
-    np.testing.assert_array_equal(still.landmarks[:4], Landmarks.load(take / "landmarks.npz").landmarks[:4])
+    kept = Landmarks.load(take / "landmarks.npz").landmarks[:4]
+    np.testing.assert_allclose(still.landmarks[:4], kept, atol=1e-5)  # sums of other lengths
     pairs = zip(frames_of(take)[:4], frames_of(tmp_path / "still"), strict=True)
     assert any(np.any(read_frame(a)[200:330] != read_frame(b)[200:330]) for a, b in pairs)
     edited = Landmarks.load(take / "landmarks.npz")
