@@ -22,19 +22,31 @@ import torch
 from engine.audio.apc import APC, STEPS_PER_SECOND, apc_features
 from engine.audio.load import Sound, open_audio
 from engine.audio.manifold import Manifold
+from engine.audio.phones import phones
 from engine.audio.speech import SpeechEncoder
 from engine.evaluation import mandarin
 from engine.evaluation.motion import COLUMNS, HELD_OUT, Pair, measure, read_pairs, with_controls
 from engine.evaluation.noisy import KINDS, under
+from engine.evaluation.sync import BILABIAL, OPEN, closed_on
 from engine.motion.curves import cubic, smooth, smoothstep
 from engine.motion.generate import LINGER, SMOOTHING, TALKING, WEIGHTS, MotionGenerator, decode, lingering, settle
-from engine.motion.net import CODES_PER_SECOND, MotionNet, encode
+from engine.motion.net import CODES_PER_SECOND, MotionNet, encode, mouth_opening
 from engine.style.extract import manner
 from engine.style.file import Style
 from engine.training import motion as training
 from engine.training.landmarks import collect
 
 STEPS = 1000  # of each network
+SAID = (  # GRID's sentences, a letter each in a clip's name
+    {"b": "bin", "l": "lay", "p": "place", "s": "set"},
+    {"b": "blue", "g": "green", "r": "red", "w": "white"},
+    {"a": "at", "b": "by", "i": "in", "w": "with"},
+    {},
+    dict(
+        zip("z123456789", ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"], strict=True)
+    ),
+    {"a": "again", "n": "now", "p": "please", "s": "soon"},
+)
 
 Figures = dict[str, dict[str, float]]
 
@@ -124,6 +136,29 @@ def shipped(data: Path) -> Iterator[tuple[str, str, dict[str, float]]]:
             yield folder, name, measure(pairs)
 
 
+def lips_closed(data: Path) -> Iterator[tuple[str, float, float]]:
+    """System, and per cent of /p b m/ and of open vowels on which its lips close, over GRID's clips never trained on:
+    their words are known from their names, and `pocketsphinx` says when they are spoken."""
+    generator = MotionGenerator.load(torch.device("cpu"))
+    told: dict[str, list[tuple[float | None, float | None]]] = {}
+    for folder in ("grid_others", "grid_s1"):
+        with np.load(data / folder / "landmarks.npz") as stored:
+            names = sorted(stored.files)[-HELD_OUT:]
+        pairs = read_pairs(data / folder, names, generator)
+        controls = with_controls(pairs)
+        for k, name in enumerate(names):
+            words = " ".join(table.get(letter, letter) for table, letter in zip(SAID, name[-6:], strict=True))
+            spoken = phones(open_audio(data / folder / f"{name}.mp4"), words)
+            openings = {"the speakers themselves": pairs[k].truth, "**result**": pairs[k].made}
+            openings |= {control: made[k].made for control, made in controls.items() if control != "result"}
+            for system, offsets in openings.items():
+                opening = mouth_opening(offsets)
+                closed = [closed_on(opening, CODES_PER_SECOND, spoken, group) for group in (BILABIAL, OPEN)]
+                told.setdefault(f"{folder}, {system}", []).append((closed[0], closed[1]))
+    for system, rows in told.items():
+        yield system, *(float(np.mean([row[k] for row in rows if row[k] is not None])) for k in (0, 1))
+
+
 def disturbed(data: Path) -> Figures:
     """`grid_others` by the shipped weights with noise and music under the voice."""
     generator = MotionGenerator.load(torch.device("cpu"))
@@ -178,6 +213,9 @@ def main(report: Callable[[str], None] = print) -> None:
         free=markdown(free),
         styles=styles,
         disturbed=markdown(disturbed(chosen.data)),
+        closures="".join(
+            f"| {name} | {shut:.0f} | {vowels:.0f} |\n" for name, shut, vowels in lips_closed(chosen.data)
+        ),
     )
     chosen.out.write_text(text, encoding="utf-8")
     report(text)
@@ -211,6 +249,13 @@ noise and song as well: figures in `engine/weights/motion_base.md`. *The spread 
 heard are what `dub` adds; *own style code*: of the speaker's other clips, or of the other half of the only one.
 
 {free}
+## Lips that close on /p b m/, shipped weights
+Of these sounds, and of open vowels, the per cent on which the lips are closed within 80 ms of the sound's middle, as
+`pocketsphinx` aligns the known words of GRID's clips.
+
+| | on /p b m/ | on open vowels |
+| --- | --- | --- |
+{closures}
 ## Another language: Mandarin (`facegood`), shipped weights
 Eleven minutes the motion was never trained on, against a rig's values mapped to landmarks
 (`engine/evaluation/mandarin.py`): only the correlation of the opening tells something.
