@@ -95,8 +95,11 @@ class MotionNet(nn.Module):
             x, y = self.knots_in[k], self.knots_out[k]
             at = torch.clamp(torch.searchsorted(x, codes[:, k].contiguous()), 1, len(x) - 1)
             slope = (y[at] - y[at - 1]) / (x[at] - x[at - 1])
-            inside = codes[:, k].clamp(x[0], x[-1])  # beyond what was seen the table does not go on
-            out[:, k] = y[at - 1] + slope * (inside - x[at - 1])
+            inside = codes[:, k].clamp(x[0], x[-1])
+            beyond = codes[:, k] - inside  # what is louder than all that was seen goes on as it is answered …
+            if k == OPENING:
+                beyond = beyond.clamp(min=0)  # … but lips do not cross
+            out[:, k] = y[at - 1] + slope * (inside - x[at - 1]) + beyond
         return out
 
     def save(self, path: Path, made_by: str) -> None:

@@ -97,7 +97,7 @@ def test_they_differ_as_their_names_say(generator: MotionGenerator) -> None:
         motion = generator.generate(sound, times, style=style)
         opening = mouth_opening(motion.offsets)
         made[name] = (opening.mean(), opening.max(), np.abs(motion.pose[:, :3]).std())
-    assert made["opera"][0] > 1.3 * made["neutral"][0] > 1.2 * 1.3 * made["restrained"][0]
+    assert made["opera"][0] > 1.3 * made["neutral"][0] > 1.1 * 1.3 * made["restrained"][0]
     assert made["lively"][2] > 1.3 * made["neutral"][2] > 1.3 * 1.3 * made["restrained"][2]
     assert max(values[1] for values in made.values()) < style_file.WIDEST + 0.02
 
