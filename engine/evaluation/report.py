@@ -37,7 +37,7 @@ from engine.training import motion as training
 from engine.training.landmarks import collect
 
 STEPS = 1000  # of each network
-SAID = (  # GRID's sentences, a letter each in a clip's name
+SAID: tuple[dict[str, str], ...] = (  # GRID's sentences, a letter each in a clip's name
     {"b": "bin", "l": "lay", "p": "place", "s": "set"},
     {"b": "blue", "g": "green", "r": "red", "w": "white"},
     {"a": "at", "b": "by", "i": "in", "w": "with"},
@@ -156,7 +156,8 @@ def lips_closed(data: Path) -> Iterator[tuple[str, float, float]]:
                 closed = [closed_on(opening, CODES_PER_SECOND, spoken, group) for group in (BILABIAL, OPEN)]
                 told.setdefault(f"{folder}, {system}", []).append((closed[0], closed[1]))
     for system, rows in told.items():
-        yield system, *(float(np.mean([row[k] for row in rows if row[k] is not None])) for k in (0, 1))
+        shut, vowels = ([row[k] for row in rows if row[k] is not None] for k in (0, 1))
+        yield system, float(np.mean(np.array(shut, float))), float(np.mean(np.array(vowels, float)))
 
 
 def disturbed(data: Path) -> Figures:

@@ -89,8 +89,8 @@ def speaking(portraits: list[Told], known: list[tuple[str, Film]], strangers: li
     rows = [(who, told) for who, film in known if (told := spoken(film)) is not None]
     people = [who for who, _ in rows]
     weight = np.sqrt([SMILE] * len(portraits) + [1 / people.count(who) for who in people])
-    told = portraits + [told for _, told in rows]
-    x, goal = np.array([light for light, _ in told]), np.array([teeth for _, teeth in told])
+    every = portraits + [told for _, told in rows]
+    x, goal = np.array([light for light, _ in every]), np.array([teeth for _, teeth in every])
     smiles = np.arange(len(x)) < len(portraits)
     x = np.column_stack([smiles, x])  # a smile's offset from speech
     found = np.linalg.lstsq(x * weight[:, None], goal * weight, rcond=None)[0]
