@@ -32,6 +32,8 @@ SHUT = 0.06  # of the eye's width: what a mesh still measures between lids that 
 FOLLOW = (0.6, 0.25)  # of the iris' way up or down: how far the upper and the lower lid come along
 LINE = 0.08  # of the unit: how near the contour a drawn eye's line is looked for
 INWARD = 0.025  # of the unit: how far within the contour that line may reach
+BROW, ROOM = 0.085, 0.055  # of the unit: from a brow's landmarks to its lower edge; what a lid needs to come down
+LASHES = 0.035  # of the unit: how far above the lid's edge nothing is stretched
 LOOKS = 0.1  # of the iris' radius: from this shift on the eye is drawn from its layers
 AHEAD = np.zeros(2)  # degrees: the gaze that the source has
 MIDDLE = [3, 5]  # the landmarks between the corners, as places in a contour
@@ -44,6 +46,7 @@ class Side(NamedTuple):
     lower: list[int]
     upper_points: tuple[int, ...]
     lower_points: tuple[int, ...]
+    brow: tuple[int, ...]  # landmarks
     iris: int  # its centre in the mesh; four points of its rim come after
 
 
@@ -53,6 +56,7 @@ SIDES = (
         [33, 7, 163, 144, 145, 153, 154, 155, 133],
         (36, 37, 38, 39),
         (36, 41, 40, 39),
+        (17, 18, 19, 20, 21),
         468,
     ),
     Side(
@@ -60,6 +64,7 @@ SIDES = (
         [362, 382, 381, 380, 374, 373, 390, 249, 263],
         (42, 43, 44, 45),
         (42, 47, 46, 45),
+        (22, 23, 24, 25, 26),
         473,
     ),
 )
@@ -118,15 +123,16 @@ class Eye:
         flat = nodes.reshape(-1, 2).astype(np.float64)
         self.field = flow.upper(nodes)
         count = len(self.upper)
-        fixed = np.zeros((0, 2))
+        fixed, lashes = self._brow(landmarks[list(side.brow), :2], cut)
         if glasses:  # their rim does not come down with the lid
             rim = upper_rim(rgb, self.upper, unit)
             up = (rim - self.upper) / np.linalg.norm(rim - self.upper, axis=1, keepdims=True)
-            fixed = np.concatenate([rim + k * unit * up for k in (0.0, 0.03, 0.06, 0.12)])
-        radius = np.full(count + len(fixed), 0.3 * unit)
-        held = interpolation(np.concatenate([self.upper, fixed]), radius, flat, 0.02)[:, :count]
+            fixed = np.concatenate([fixed, *(rim + k * unit * up for k in (0.0, 0.03, 0.06, 0.12))])
+            lashes = self.upper + 0.2 * (lashes - self.upper)  # it may be right above them
+        radius = np.full(2 * count + len(fixed), 0.3 * unit)
+        held = interpolation(np.concatenate([self.upper, lashes, fixed]), radius, flat, 0.02)
         self.lids = (
-            held.astype(np.float32),
+            (held[:, :count] + held[:, count : 2 * count]).astype(np.float32),
             interpolation(self.lower, radius[:count], flat, 0.02).astype(np.float32),
         )
         self._prepare(rgb, mesh[side.iris : side.iris + 5, :2])
@@ -146,6 +152,20 @@ class Eye:
         middle = (upper + lower) / 2
         upper[[0, -1]] = lower[[0, -1]] = middle[[0, -1]]
         return upper, lower
+
+    def _brow(self, brow: Array, cut: Slit) -> tuple[Array, Array]:
+        """(15, 2) px that do not come down with the lid: the brow's lower edge (5, 2) and what is above. Where a brow
+        sits on the lid itself only what leaves the lid room. And (9, 2) px above the lid that come down with it
+        unstretched: its lashes."""
+        at, rises = (self.upper - self.upper[0]) @ cut.along, self.upper @ cut.below
+        along, high = (brow - self.upper[0]) @ cut.along, brow @ cut.below
+        lid = np.interp(along, at, rises)
+        edge = np.minimum(high + BROW * self.unit, lid - ROOM * self.unit)
+        fixed = np.concatenate([brow + np.outer(edge - k * self.unit - high, cut.below) for k in (0.0, 0.05, 0.12)])
+        order = np.argsort(along)
+        between = rises - np.interp(at, along[order], edge[order])
+        lashes = np.clip(between - 0.085 * self.unit, 0.01 * self.unit, LASHES * self.unit)
+        return fixed, self.upper - np.outer(lashes, cut.below)
 
     def _prepare(self, rgb: Pixels, iris: Array) -> None:
         """Three textures: the upper lid, the lower lid, the eyeball, each continued where the others are; and the

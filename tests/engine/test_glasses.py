@@ -64,7 +64,7 @@ def test_rims_stay_while_lids_come_down(face: find.Face, glasses: np.ndarray, mo
 
     kept = moved()
     monkeypatch.setattr("engine.render.renderer.wears", lambda rgb, landmarks: False)
-    assert kept < 6 < 20 < moved()
+    assert kept < 6 < 10 < moved()
 
 
 def test_people_with_and_without() -> None:

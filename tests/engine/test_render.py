@@ -171,6 +171,17 @@ def test_eyeball_stays_while_the_lid_comes_down(picture: image.Picture, face: fi
     assert np.linalg.norm(after - before) < 0.5
 
 
+def test_brow_stays_while_the_lid_comes_down(picture: image.Picture, face: find.Face) -> None:
+    """It lies so near the lid that lids once drew it along, by a third of their way."""
+    for brow, lid, under in ((19, 37, 41), (24, 44, 46)):
+        edge = face.landmarks[brow, :2] + [0, 0.05 * unit(face.landmarks)]
+        around = edge + 1.5 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+        renderer = Renderer(painted(picture, [around], GREEN), face, CPU)
+        moved = spot(renderer.render(blinked(face.landmarks, 1)), GREEN) - spot(renderer.render(face.landmarks), GREEN)
+        came_down = face.landmarks[under, 1] - face.landmarks[lid, 1]
+        assert abs(moved[1]) < 0.1 * came_down
+
+
 def test_closed_lips_show_no_tooth(picture: image.Picture, face: find.Face) -> None:
     renderer = Renderer(painted(picture, [face.landmarks[60:68]], GREEN), face, CPU)
     assert (strength(renderer.render(face.landmarks), GREEN) > 60).sum() > 60
