@@ -56,6 +56,12 @@ def plane(rig: Any) -> Any | None:
     return next((o for o in rig.collection.all_objects if o.get("parlando_role") == "live" and o.scale.x == 1), None)
 
 
+def assert_same(saved: Any, live: Any) -> None:
+    """The same picture: Blender's matrices and curves differ in the last bits, which may round a number otherwise."""
+    apart = abs(saved - live)
+    assert apart.max() <= 1.01 / 255 and (apart > 0).mean() < 1e-4
+
+
 def pixels(image: Any) -> np.ndarray:
     values = np.empty(4 * image.size[0] * image.size[1], np.float32)
     image.pixels.foreach_get(values)
@@ -83,7 +89,7 @@ def test_what_is_shown_is_what_render_edits_gives(
     idle()
     folder = parlando.takes.folder_of(scene.parlando.takes[-1])
     image = bpy.data.images.load(str(folder / "frames" / "000003.png"))
-    assert (pixels(image) == live).all()
+    assert_same(pixels(image), live)
     settle()
     assert plane(rig) is None  # the new take has that frame
 
@@ -102,7 +108,7 @@ def test_render_edits_keys_what_was_moved_without_a_key(
     assert any("was moved was keyed on frame" in words for words in told)
     folder = parlando.takes.folder_of(scene.parlando.takes[-1])
     image = bpy.data.images.load(str(folder / "frames" / "000003.png"))
-    assert (pixels(image) == live).all()
+    assert_same(pixels(image), live)
 
 
 def test_the_picture_comes_within_150_ms(
