@@ -41,7 +41,7 @@ SILENCE = (LOUDEST - 8 + 4) / 4  # the mel value of digital silence
 class SpeechEncoder(nn.Module):
     """Mel (B, 80, 2 n) → (B, n, 512): two convolutions and two of the encoder's six layers, attention banded."""
 
-    positions: Tensor  # (1500, 384)
+    positions: Tensor  # (1500, 512)
 
     def __init__(self) -> None:
         super().__init__()

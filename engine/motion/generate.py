@@ -167,7 +167,8 @@ class MotionGenerator:
 def settle(net: MotionNet, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The network's answers (n, K + 2) → codes (n, K) and the chance of speech (n,).
 
-    Codes have their natural spread, lips close where closing is heard, and a mouth that does not speak is still."""
+    Codes are nearer to real speech in their spread, lips close where closing is heard, and a mouth that does not speak
+    is still."""
     raw = smooth(raw, SMOOTHING)
     codes = net.naturalise(torch.from_numpy(raw[:, :-2].copy()).to(net.mean.device)).cpu().numpy()
     codes[:, OPENING] *= 1 - smoothstep(raw[:, -2], *SHUT)

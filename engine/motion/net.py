@@ -54,7 +54,7 @@ class MotionNet(nn.Module):
     scale: Tensor  # (K, 1) spread of each code in the data, canonical units
     basis: Tensor  # (K, 68, 3) what a code of 1 moves
     knots_in: Tensor  # (K, 33) quantiles of answers …
-    knots_out: Tensor  # (K, 33) … and of the truth
+    knots_out: Tensor  # (K, 33) … and where they go: towards the truth's
     average: Tensor  # (68, 3) canonical face at rest, mean over the speakers trained on
 
     def __init__(self, sizes: MotionSizes = MotionSizes()) -> None:
@@ -85,10 +85,10 @@ class MotionNet(nn.Module):
         return x[:, :-2] * self.scale, x[:, -2], x[:, -1]
 
     def naturalise(self, codes: Tensor) -> Tensor:
-        """Codes (n, K) → codes (n, K) with the spread that real speech has.
+        """Codes (n, K) → codes (n, K) nearer to real speech in their spread.
 
         A regression answers the mean of what could be, which is too small a mouth that never quite closes. Each code
-        goes through a rising table that maps the quantiles of held-out predictions to those of the truth.
+        goes through a rising table that brings the quantiles of held-out predictions towards those of the truth.
         """
         out = torch.empty_like(codes)
         for k in range(codes.shape[1]):

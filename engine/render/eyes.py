@@ -33,6 +33,7 @@ FOLLOW = (0.6, 0.25)  # of the iris' way up or down: how far the upper and the l
 LINE = 0.08  # of the unit: how near the contour a drawn eye's line is looked for
 INWARD = 0.025  # of the unit: how far within the contour that line may reach
 BROW, ROOM = 0.085, 0.055  # of the unit: from a brow's landmarks to its lower edge; what a lid needs to come down
+FOLD = 0.085  # of the unit: how much between brow and lid is left to stretch before lashes have any
 LASHES = 0.035  # of the unit: how far above the lid's edge nothing is stretched
 LOOKS = 0.1  # of the iris' radius: from this shift on the eye is drawn from its layers
 AHEAD = np.zeros(2)  # degrees: the gaze that the source has
@@ -164,7 +165,7 @@ class Eye:
         fixed = np.concatenate([brow + np.outer(edge - k * self.unit - high, cut.below) for k in (0.0, 0.05, 0.12)])
         order = np.argsort(along)
         between = rises - np.interp(at, along[order], edge[order])
-        lashes = np.clip(between - 0.085 * self.unit, 0.01 * self.unit, LASHES * self.unit)
+        lashes = np.clip(between - FOLD * self.unit, 0.01 * self.unit, LASHES * self.unit)
         return fixed, self.upper - np.outer(lashes, cut.below)
 
     def _prepare(self, rgb: Pixels, iris: Array) -> None:

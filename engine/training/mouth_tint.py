@@ -3,8 +3,8 @@
     python -m engine.training.mouth_tint --data ../shared/data [--landmarks L.npz]
 
 Four linear regressions in the logarithm of linear light, ten numbers: engine/weights/mouth_tint.safetensors. Of films
-only those are read that `engine.training.generator` may read. It does not segment teeth: a smile's are the brightest
-40 per cent between its lips, speech's the brightest tenth.
+only those are fitted that `engine.training.generator` may read; films of people it never met are measured on. It does
+not segment teeth: a smile's are the brightest 40 per cent between its lips, speech's the brightest tenth.
 """
 
 from __future__ import annotations
