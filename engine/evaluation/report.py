@@ -24,7 +24,7 @@ from engine.audio.load import Sound, open_audio
 from engine.audio.manifold import Manifold
 from engine.audio.phones import phones
 from engine.audio.speech import SpeechEncoder
-from engine.evaluation import mandarin
+from engine.evaluation import held, languages, mandarin
 from engine.evaluation.motion import COLUMNS, HELD_OUT, Pair, measure, read_pairs, with_controls
 from engine.evaluation.noisy import KINDS, under
 from engine.evaluation.sync import BILABIAL, OPEN, closed_on
@@ -213,6 +213,8 @@ def main(report: Callable[[str], None] = print) -> None:
         free=markdown(free),
         styles=styles,
         disturbed=markdown(disturbed(chosen.data)),
+        held=held.markdown(held.rows(MotionGenerator.load(torch.device("cpu")))),
+        languages=languages.markdown(languages.rows(MotionGenerator.load(torch.device("cpu")))),
         closures="".join(
             f"| {name} | {shut:.0f} | {vowels:.0f} |\n" for name, shut, vowels in lips_closed(chosen.data)
         ),
@@ -256,6 +258,18 @@ Of these sounds, and of open vowels, the per cent on which the lips are closed w
 | | on /p b m/ | on open vowels |
 | --- | --- | --- |
 {closures}
+## Held notes, shipped weights
+Per cent of a four-second note with vibrato in which the lips are open: sung on a vowel by formant synthesis, and played
+by nobody, where they should be shut (`engine/evaluation/held.py`).
+
+{held}
+## Ten languages, spoken by espeak-ng, shipped weights
+Of /p b m/ the per cent on which lips are closed within 80 ms of the closure's middle; of the same motion 200 ms late;
+and of /t d k g n s z/, which the tongue makes, no sound of the lips within 180 ms. Then the lips' opening and their
+width against rest, in canonical units, in the middle of vowels. A star: nonsense in that language was trained on. Three
+voices, sentences never trained on (`engine/evaluation/languages.py`).
+
+{languages}
 ## Another language: Mandarin (`facegood`), shipped weights
 Eleven minutes the motion was never trained on, against a rig's values mapped to landmarks
 (`engine/evaluation/mandarin.py`): only the correlation of the opening tells something.

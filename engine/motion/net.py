@@ -34,7 +34,7 @@ class MotionSizes:
     """What the network is built from."""
 
     features: int = 512  # numbers of a speech step
-    hidden: int = 128  # channels
+    hidden: int = 192  # channels
     codes: int = 8  # K
     knots: int = 33  # of the table that gives each code its natural distribution
     spread: int = 2  # steps between a convolution's taps: 40 ms

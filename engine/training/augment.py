@@ -61,13 +61,16 @@ def noise(count: int, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(made / made.std())
 
 
-def varied(clip: "Clip", film: Path, copies: int, encoder: SpeechEncoder, rng: np.random.Generator) -> list["Clip"]:
-    """Copies of a training clip made from `film`, each in another voice, speed and place."""
+def varied(
+    clip: "Clip", film: Path, copies: int, encoder: SpeechEncoder, rng: np.random.Generator, first: int = 0
+) -> list["Clip"]:
+    """Copies of a training clip made from `film`, each in another voice, speed (from the `first` of SPEEDS on) and
+    place."""
     audio = open_audio(film).read(RATE)
     made = []
     with TemporaryDirectory() as folder:
         file = Path(folder) / "voice.wav"
-        for copy in range(copies):
+        for copy in range(first, first + copies):
             speed = SPEEDS[copy % len(SPEEDS)]
             # Another rate in the header is another speed: reading it resamples.
             soundfile.write(file, other_voice(audio, rng), round(RATE * speed), "FLOAT")

@@ -46,17 +46,21 @@ from engine.motion.net import (
 )
 from engine.training.augment import varied
 from engine.training.bank import build_bank
+from engine.training.espeak import spoken_clips
 from engine.training.loop import Checkpoint, average_gradients, plot_losses, share, together
-from engine.training.sing import songs
+from engine.training.sing import songs, vowels
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 HELD_OUT = 100  # GRID clips, the last by name
 FREE_WEIGHT = 5.0  # of a step of free speech …
 GRID_WEIGHT = 1.0  # … and of a step of GRID's fifty words
 SONG_WEIGHT = 0.3  # of a step of what is sung
-SONGS = ("ballad", "opera", "rap", "ballad", "opera")  # made of each free recording
+SONGS = ("ballad", "opera", "rap", "aria", "ballad", "opera", "aria", "aria")  # made of each free recording
 TUNES = ("sine", "saw", "square", "pluck", "chord")  # what is played and not sung
 TUNE_SECONDS = 8.0
+VOWELS, VOWEL_SECONDS = 24, 8.0
+GRID_COPY = 0.3  # of GRID's weight that its copies in other voices, rooms and noises have
+MADE_WEIGHT = 0.3  # of a step of espeak-ng's speech, which tells of the lips alone whether they are closed
 COPY = 0.75  # of a free recording's weight that each of its other voices has; all together weigh FREE_WEIGHT
 SPREAD = 0.5  # of the way from the answers' spread to the truth's: a stranger's mouth is as often smaller as bigger
 CLOSED = 0.02  # canonical units between the inner lips: closed, as the tracker sees it
@@ -81,7 +85,8 @@ class Clip:
     rest: np.ndarray | None = None  # (68, 3) canonical, lips closed
     weight: float = 1.0  # of each of its steps
     free: bool = False  # free speech, whose figures count
-    kind: str = "film"  # as it was recorded; "voice": in another voice; else the manner it is sung in
+    kind: str = "film"  # as it was recorded; "voice": in another; "nobody": made; else the manner it is sung in
+    shut: np.ndarray | None = None  # (n,) of a voice without a face: lips are closed 1, open 0, not known −1
 
     @property
     def steps(self) -> int:
@@ -164,12 +169,24 @@ def other_voices(
     return made
 
 
-def sung_clips(clips: list[Clip], data: Path, encoder: SpeechEncoder, rng: np.random.Generator) -> list[Clip]:
-    """The free speech as song. It says when a mouth moves in song, not how far: it sets no scale."""
+def disturbed(clips: list[Clip], data: Path, encoder: SpeechEncoder, rng: np.random.Generator) -> list[Clip]:
+    """GRID's clips, each with a copy in another voice, room and noise, together of the clips' weight."""
+    made = [replace(clip, weight=(1 - GRID_COPY) * clip.weight) for clip in clips]
+    for number, clip in enumerate(tqdm(clips, unit="clip", desc="GRID in noise")):
+        film = data / "grid_s1" / f"{clip.name}.mp4"
+        (copy,) = varied(clip, film, 1, encoder, rng, number)
+        made.append(replace(copy, weight=GRID_COPY * clip.weight, kind="voice"))
+    return made
+
+
+def sung_clips(
+    clips: list[Clip], data: Path, jaw: np.ndarray, encoder: SpeechEncoder, rng: np.random.Generator
+) -> list[Clip]:
+    """The free speech as song, on high notes with lips further open along `jaw` (68, 3). It sets no scale."""
     made = []
     for clip in tqdm(clips, unit="clip", desc="songs"):
         film = data / "addresses" / f"{clip.name}.mp4"
-        for manner, song in zip(SONGS, songs(clip, film, list(SONGS), encoder, rng), strict=True):
+        for manner, song in zip(SONGS, songs(clip, film, list(SONGS), jaw, encoder, rng), strict=True):
             made.append(replace(song, weight=SONG_WEIGHT, free=False, kind=manner))
     return made
 
@@ -209,12 +226,29 @@ def quiet_clips(encoder: SpeechEncoder, folder: Path, rng: np.random.Generator) 
     return clips
 
 
+def vowel_clips(encoder: SpeechEncoder, folder: Path, rng: np.random.Generator) -> list[Clip]:
+    """Notes on vowels of nobody: what an instrument's note lacks. The lips are open, nobody knows how far."""
+    made = []
+    path = folder / "vowels.wav"
+    for number in range(VOWELS):
+        audio, sings = vowels(VOWEL_SECONDS, rng)
+        soundfile.write(path, audio * 10 ** (-rng.uniform(1, 20) / 20), 16_000)
+        features = np.concatenate(list(speech_features(open_audio(path), encoder)))
+        at = np.minimum(np.arange(len(features)) * 16_000 // 50, len(sings) - 1)
+        shut = np.where(sings[at], 0, -1).astype(np.float32)
+        nothing = np.zeros((len(features), 68, 3), np.float32)
+        speech = np.ones(len(features), np.float32)
+        made.append(Clip(f"vowels{number}", "nobody", features, nothing, speech, kind="nobody", shut=shut))
+    path.unlink()
+    return made
+
+
 def tune(kind: str, rng: np.random.Generator, rate: int = 16_000) -> np.ndarray:
     """(n,) a melody on what is no voice, TUNE_SECONDS long: notes of 0.15 to 1.5 s, some with vibrato."""
     made: list[np.ndarray] = []
     while sum(map(len, made)) < TUNE_SECONDS * rate:
         at = np.arange(int(rng.uniform(0.15, 1.5) * rate)) / rate
-        hertz = 110 * 2 ** (rng.integers(0, 30) / 12) * 2 ** (rng.uniform(0, 0.04) * np.sin(2 * np.pi * 5.5 * at))
+        hertz = 110 * 2 ** (rng.integers(0, 38) / 12) * 2 ** (rng.uniform(0, 0.04) * np.sin(2 * np.pi * 5.5 * at))
         phase = 2 * np.pi * np.cumsum(hertz) / rate
         note = {
             "sine": lambda p, t: np.sin(p),
@@ -273,22 +307,27 @@ def speaker_gains(clips: list[Clip], codes: list[np.ndarray]) -> dict[str, np.nd
 
 @dataclass(frozen=True)
 class Example:
-    """A clip as the network takes it: features (512, n), codes over their scale (K, n), closed and speech (n,)."""
+    """A clip as the network takes it: features (512, n), codes over their scale (K, n), closed and speech (n,); known:
+    (K + 1, n) 1 where a code, and last whether lips are closed, counts, 0 where nobody knows."""
 
     features: Tensor
     codes: Tensor
     closed: Tensor
     speech: Tensor
+    known: Tensor
 
 
 def examples(clips: list[Clip], codes: list[np.ndarray], scale: np.ndarray) -> list[Example]:
     """Clips as tensors."""
     made = []
     for clip, code in zip(clips, codes, strict=True):
-        closed = (code[:, OPENING] < CLOSED).astype(np.float32)
-        features, over = np.ascontiguousarray(clip.features.T, np.float32), np.ascontiguousarray((code / scale).T)
-        tensors = [torch.from_numpy(array) for array in (features, over.astype(np.float32), closed, clip.speech)]
-        made.append(Example(tensors[0], tensors[1], tensors[2], tensors[3]))
+        closed = code[:, OPENING] < CLOSED
+        known = np.ones((code.shape[1] + 1, clip.steps))
+        if clip.shut is not None:
+            closed = clip.shut > 0
+            known[:-1], known[-1] = 0, clip.shut >= 0
+        arrays = clip.features.T, (code / scale).T, closed, clip.speech, known
+        made.append(Example(*(torch.from_numpy(np.ascontiguousarray(array, np.float32)) for array in arrays)))
     return made
 
 
@@ -336,13 +375,14 @@ def train(
             if resume and step == done:
                 torch.set_rng_state(chance_of_torch)
             members = share(BATCH, rank, size)
-            features, truth, closed, speech = (
+            features, truth, closed, speech, known = (
                 torch.stack([parts[k] for k in members]) for parts in zip(*chosen, strict=True)
             )
             codes_out, closed_out, speech_out = net(features)
             answer = codes_out / net.scale
-            loss = (importance * F.smooth_l1_loss(answer, truth, reduction="none", beta=1.0)).mean()
-            loss = loss + 0.3 * F.binary_cross_entropy_with_logits(closed_out, closed)
+            apart = F.smooth_l1_loss(answer, truth, reduction="none", beta=1.0)
+            loss = (importance * known[:, :-1] * apart).mean()
+            loss = loss + 0.3 * F.binary_cross_entropy_with_logits(closed_out, closed, known[:, -1])
             loss = loss + 0.3 * F.binary_cross_entropy_with_logits(speech_out, speech)
             optimizer.zero_grad()
             loss.backward()
@@ -360,14 +400,15 @@ def train(
     return net.eval()
 
 
-def crop(example: Example, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def crop(example: Example, rng: np.random.Generator) -> tuple[Tensor, ...]:
     """A random stretch: features of CROP steps, truth of the steps the network answers for."""
     context = MotionNet.CONTEXT
     length = example.closed.shape[0]
     start = int(rng.integers(0, max(1, length - CROP + 1)))
     index = torch.arange(start, start + CROP).clamp(max=length - 1)
     inner = index[context:-context]
-    return example.features[:, index], example.codes[:, inner], example.closed[inner], example.speech[inner]
+    steps = example.codes, example.closed, example.speech, example.known
+    return example.features[:, index], *(values[..., inner] for values in steps)
 
 
 @torch.inference_mode()
@@ -442,10 +483,11 @@ def main(arguments: list[str] | None = None, report: Callable[[str], None] = pri
     parser.add_argument("--data", type=Path, required=True, help="folder with grid_s1 and addresses")
     parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights go")
-    parser.add_argument("--steps", type=int, default=1000, help="training steps of each network")
+    parser.add_argument("--steps", type=int, default=1500, help="training steps of each network")
     parser.add_argument("--codes", type=int, default=8, help="K, numbers that describe the lower face")
     parser.add_argument("--voices", type=int, default=8, help="copies of free speech in other voices, rooms and noises")
     parser.add_argument("--no-songs", action="store_true", help="leave song out, which needs pyworld")
+    parser.add_argument("--no-made", action="store_true", help="leave made speech out, which needs espeakng-loader")
     parser.add_argument("--grid-clips", type=int, help="use only so many GRID clips")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -464,13 +506,16 @@ def main(arguments: list[str] | None = None, report: Callable[[str], None] = pri
     if chosen.voices:
         clips = other_voices(films, chosen.data, chosen.voices, encoder, np.random.default_rng(chosen.seed))
     clips += quiet_clips(encoder, chosen.out, np.random.default_rng(chosen.seed))
-    clips += read_grid(chosen.data, encoder, chosen.grid_clips)
-    codes = [encode(clip.offsets, basis) for clip in clips]
-    gains = speaker_gains(clips, codes)
+    grid = read_grid(chosen.data, encoder, chosen.grid_clips)
+    clips += disturbed(grid, chosen.data, encoder, np.random.default_rng(chosen.seed)) if chosen.voices else grid
+    gains = speaker_gains(clips, [encode(clip.offsets, basis) for clip in clips])
     if not chosen.no_songs:
-        song = sung_clips(films, chosen.data, encoder, np.random.default_rng(chosen.seed))
-        clips, codes = clips + song, codes + [encode(clip.offsets, basis) for clip in song]
-    codes = [code * gains[clip.speaker] for clip, code in zip(clips, codes, strict=True)]
+        clips += sung_clips(films, chosen.data, basis[OPENING], encoder, np.random.default_rng(chosen.seed))
+        clips += vowel_clips(encoder, chosen.out, np.random.default_rng(chosen.seed))
+    if not chosen.no_made:
+        made = spoken_clips(encoder, np.random.default_rng(chosen.seed), not chosen.no_songs)
+        clips += [replace(clip, weight=MADE_WEIGHT) for clip in made]
+    codes = [encode(clip.offsets, basis) * gains.get(clip.speaker, 1) for clip in clips]
     net = train(clips, codes, basis, chosen.steps, chosen.seed, "shipped", chosen.work, chosen.resume)
     if chosen.quick:
         told = {clip.name: predict(net, clip) for clip in clips if clip.free and clip.kind == "film"}

@@ -31,7 +31,7 @@ def test_a_room_comes_after_the_sound_and_not_before() -> None:
     assert np.abs(heard[: RATE // 2]).max() < 1e-9 < 1e-3 < np.abs(heard[RATE // 2 + 1 :]).max()
 
 
-@pytest.mark.parametrize("name", ["ballad", "opera"])
+@pytest.mark.parametrize("name", ["ballad", "opera", "aria"])
 def test_vowels_are_held_and_time_never_runs_backward(name: str) -> None:
     pitch, loud = voiced()
     where, vowel = sing.stretched(pitch, loud, sing.MANNERS[name], np.random.default_rng(3))
@@ -61,11 +61,51 @@ def test_notes_are_held_with_vibrato_and_silence_has_no_pitch() -> None:
         assert np.abs(cents).max() < 2 * manner.cents[1]
 
 
+def test_an_aria_brings_a_low_voice_up_and_stays_where_people_sing() -> None:
+    pitch, loud = voiced()
+    manner, rng = sing.MANNERS["aria"], np.random.default_rng(1)
+    where, vowel = sing.stretched(pitch, loud, manner, rng)
+    hertz = sing.melody(pitch, where, vowel, manner, rng)[vowel >= 0]
+    assert hertz.min() > 240 and hertz.max() < 1.1 * sing.HIGHEST
+
+
+@pytest.mark.parametrize(
+    ("note", "semitones"),
+    [(150.0, 0.0), (450.0, 0.0), (636.0, 6.0), (900.0, 12.0)],  # of a vowel whose first formant is at 450 Hz
+)
+def test_a_note_above_the_first_formant_raises_it_and_opens_the_jaw(note: float, semitones: float) -> None:
+    hertz = np.linspace(0, RATE / 2, 513)
+    spoken = 1 / (1 + ((hertz - 450) / 60) ** 2) + 0.5 / (1 + ((hertz - 2000) / 90) ** 2) + 1e-4
+    vowel = np.array([-1] * 10 + [0] * 40 + [-1] * 10)
+    made, opening = sing.raised(np.full(60, note), np.tile(spoken, (60, 1)), vowel)
+    assert np.allclose(opening[vowel < 0], 0) and np.allclose(made[vowel < 0], spoken)
+    assert opening[30] == pytest.approx(sing.JAW * semitones, abs=1.5 * sing.JAW)
+    assert abs(hertz[np.argmax(made[30])] - max(note, 450)) < 40
+    assert np.argmax(made[30][200:]) == np.argmax(spoken[200:]) or note > 800  # the second stays, below the octave
+
+
+def test_open_vowels_open_further_before_the_note_is_there() -> None:
+    hertz = np.linspace(0, RATE / 2, 513)
+    spoken = 1 / (1 + ((hertz - 760) / 70) ** 2) + 1e-4
+    vowel = np.zeros(30, int)
+    low, near = (sing.raised(np.full(30, note), np.tile(spoken, (30, 1)), vowel)[1][0] for note in (300.0, 700.0))
+    assert low == 0 < near
+
+
+def test_vowels_of_nobody_are_harmonics_through_formants() -> None:
+    audio, sings = sing.vowels(4.0, np.random.default_rng(2))
+    assert len(audio) == len(sings) == 4 * RATE and np.abs(audio).max() <= 1 and 0.5 < sings.mean() < 0.95
+    assert not sings[:100].any() and np.abs(audio[:80]).mean() < 0.2 * np.abs(audio[sings]).mean()  # notes fade in
+    again, _ = sing.vowels(4.0, np.random.default_rng(2))
+    assert np.array_equal(audio, again)
+
+
 def test_song_of_world_is_in_step_with_its_speech() -> None:
     pytest.importorskip("pyworld", reason="training alone needs pyworld")
     at = np.arange(RATE) / RATE
     audio = sum(np.sin(2 * np.pi * 130 * k * at) / k for k in range(1, 20)) * ((at % 0.5) < 0.3)
-    song, source, vowel = sing.sung(np.asarray(audio), sing.MANNERS["ballad"], np.random.default_rng(0))
+    song, source, vowel, wide = sing.sung(np.asarray(audio), sing.MANNERS["ballad"], np.random.default_rng(0))
+    assert len(wide) == len(vowel) == len(source) and wide.min() >= 0
     assert abs(len(song) / RATE - len(source) * sing.FRAME) < 2 * sing.FRAME
     assert (np.diff(source) >= -1e-9).all() and source[0] >= 0 and source[-1] <= 1.0 and vowel.max() >= 0
 
