@@ -5,7 +5,7 @@
 Three parts. Speakers never met, by the shipped weights: `grid_others`, and unseen clips of GRID's speaker 1. Free
 speech (`addresses`), each speaker by networks that never met that speaker, made here by the first recipe from each
 audio representation, with the manifold projection and without: which of them is the default is read here. Styles: every
-clip of `mead_style` as reference, by code and by transfer. Takes a quarter of an hour on one core.
+clip of `mead_style` as reference, by code and by transfer. Takes half an hour on one core.
 """
 
 import argparse
@@ -48,6 +48,7 @@ SAID: tuple[dict[str, str], ...] = (  # GRID's sentences, a letter each in a cli
 )
 
 Figures = dict[str, dict[str, float]]
+Grid = dict[str, dict[str, Pair]]  # by set and clip
 
 
 def apc_steps(sound: Sound, network: APC, manifold: Manifold | None, steps: int) -> np.ndarray:
@@ -125,27 +126,32 @@ def _film(data: Path, clip: training.Clip) -> Path:
     return data / ("addresses" if clip.free else clip.speaker) / f"{clip.name}.mp4"
 
 
-def shipped(data: Path) -> Iterator[tuple[str, str, dict[str, float]]]:
-    """Set, system and figures of the shipped weights on GRID."""
-    generator = MotionGenerator.load(torch.device("cpu"))
+def grid(data: Path, generator: MotionGenerator) -> Grid:
+    """GRID's clips never trained on with the shipped weights' answers."""
+    made: Grid = {}
     for folder in ("grid_others", "grid_s1"):
         with np.load(data / folder / "landmarks.npz") as stored:
             names = sorted(stored.files)[-HELD_OUT:]
-        for name, pairs in with_controls(read_pairs(data / folder, names, generator)).items():
-            yield folder, name, measure(pairs)
+        made[folder] = dict(zip(names, read_pairs(data / folder, names, generator), strict=True))
+    return made
 
 
-def lips_closed(data: Path) -> Iterator[tuple[str, float, float]]:
-    """System, and per cent of /p b m/ and of open vowels on which its lips close, over GRID's clips never trained on:
-    their words are known from their names, and `pocketsphinx` says when they are spoken."""
-    generator = MotionGenerator.load(torch.device("cpu"))
+def shipped(clips: dict[str, Pair]) -> Figures:
+    """System and figures of a set."""
+    return {
+        f"**{name}**" if name == "result" else name: measure(pairs)
+        for name, pairs in with_controls(list(clips.values())).items()
+    }
+
+
+def lips_closed(data: Path, clips: Grid) -> Iterator[tuple[str, float, float]]:
+    """System, and per cent of /p b m/ and of open vowels on which its lips close: the words are known from the clips'
+    names, and `pocketsphinx` says when they are spoken."""
     told: dict[str, list[tuple[float | None, float | None]]] = {}
-    for folder in ("grid_others", "grid_s1"):
-        with np.load(data / folder / "landmarks.npz") as stored:
-            names = sorted(stored.files)[-HELD_OUT:]
-        pairs = read_pairs(data / folder, names, generator)
+    for folder, named in clips.items():
+        pairs = list(named.values())
         controls = with_controls(pairs)
-        for k, name in enumerate(names):
+        for k, name in enumerate(named):
             words = " ".join(table.get(letter, letter) for table, letter in zip(SAID, name[-6:], strict=True))
             spoken = phones(open_audio(data / folder / f"{name}.mp4"), words)
             openings = {"the speakers themselves": pairs[k].truth, "**result**": pairs[k].made}
@@ -159,24 +165,21 @@ def lips_closed(data: Path) -> Iterator[tuple[str, float, float]]:
         yield system, float(np.mean(np.array(shut, float))), float(np.mean(np.array(vowels, float)))
 
 
-def disturbed(data: Path) -> Figures:
-    """`grid_others` by the shipped weights with noise and music under the voice."""
-    generator = MotionGenerator.load(torch.device("cpu"))
-    folder = data / "grid_others"
-    with np.load(folder / "landmarks.npz") as stored:
-        names = sorted(stored.files)
-    rows = {"**clean**": measure(read_pairs(folder, names, generator))}
+def disturbed(data: Path, clips: Grid, generator: MotionGenerator) -> Figures:
+    """`grid_others` with noise and music under the voice."""
+    folder, clean = data / "grid_others", clips["grid_others"]
+    rows = {"**clean**": measure(list(clean.values()))}
     with tempfile.TemporaryDirectory() as work:
         for kind in KINDS:
             for decibels in (20, 10, 5, 0):
-                pairs = read_pairs(folder, names, generator, under(kind, decibels, Path(work)))
+                pairs = read_pairs(folder, list(clean), generator, under(kind, decibels, Path(work)))
                 rows[f"{kind}, {decibels} dB below the voice"] = measure(pairs)
     return rows
 
 
-def mandarin_rows(data: Path) -> Figures:
+def mandarin_rows(data: Path, generator: MotionGenerator) -> Figures:
     """Take by take, and the controls of all."""
-    pairs = mandarin.read_pairs(data, MotionGenerator.load(torch.device("cpu")))
+    pairs = mandarin.read_pairs(data, generator)
     rows = {f"take {name}": measure([pair]) for name, pair in pairs.items()}
     return rows | {
         ("**all**" if name == "result" else name): measure(made)
@@ -199,24 +202,23 @@ def main(report: Callable[[str], None] = print) -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/evaluation.md"))
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    sets: dict[str, Figures] = {}
     chosen.landmarks = tracked(chosen.data, chosen.landmarks)
-    for folder, name, row in shipped(chosen.data):
-        sets.setdefault(folder, {})[f"**{name}**" if name == "result" else name] = row
+    generator = MotionGenerator.load(torch.device("cpu"))
+    clips = grid(chosen.data, generator)
     free = dict(free_speech(chosen.data, chosen.landmarks))
     check = [sys.executable, "-m", "engine.training.style_check", "--data", str(chosen.data)]
     styles = subprocess.run(check, capture_output=True, text=True, check=True).stdout.strip()
     text = TEXT.format(
-        others=markdown(sets["grid_others"]),
-        own=markdown(sets["grid_s1"]),
-        mandarin=markdown(mandarin_rows(chosen.data)),
+        others=markdown(shipped(clips["grid_others"])),
+        own=markdown(shipped(clips["grid_s1"])),
+        mandarin=markdown(mandarin_rows(chosen.data, generator)),
         free=markdown(free),
         styles=styles,
-        disturbed=markdown(disturbed(chosen.data)),
-        held=held.markdown(held.rows(MotionGenerator.load(torch.device("cpu")))),
-        languages=languages.markdown(languages.rows(MotionGenerator.load(torch.device("cpu")))),
+        disturbed=markdown(disturbed(chosen.data, clips, generator)),
+        held=held.markdown(held.rows(generator)),
+        languages=languages.markdown(languages.rows(generator)),
         closures="".join(
-            f"| {name} | {shut:.0f} | {vowels:.0f} |\n" for name, shut, vowels in lips_closed(chosen.data)
+            f"| {name} | {shut:.0f} | {vowels:.0f} |\n" for name, shut, vowels in lips_closed(chosen.data, clips)
         ),
     )
     chosen.out.write_text(text, encoding="utf-8")

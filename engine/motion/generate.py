@@ -25,11 +25,11 @@ from engine.style.file import Style
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 SHUT = 0.45, 0.75  # chance of closed lips from which the lips begin to close, and are closed
-SURELY_SHUT = 0.7, 0.9  # chance of closed lips from which they close in a pause, however little they are open
+SURELY_SHUT = 0.9, 0.97  # chance of closed lips from which they close in a pause, however little they are open
 TALKING = 0.7, 0.95  # chance of speech from which the mouth begins to move, and moves in full
 LINGER = 10  # steps over which speech fades: in a gap between words a mouth goes on moving, in a pause it rests
 ENDING = 11  # steps
-PLAY = 1.0  # of a code's spread in speech: what is heard in a pause may go so far without the mouth following …
+PLAY = 1.5  # of a code's spread in speech: what is heard in a pause may go so far without the mouth following …
 YIELDING, SETTLING = 0.2, 0.7  # s: … how slowly it follows what goes beyond, and what does not
 BEGINNING = 10  # steps whose mean it begins with
 SMOOTHING = 1  # passes over neighbouring steps: enough against jitter, a closure of 60 ms survives it

@@ -1,9 +1,9 @@
 """Speech of nobody, in many languages: espeak-ng says nonsense and knows when each of its sounds begins.
 
-No face goes with it. It teaches one thing: that lips close on /p b m/, whatever the language and the voice, and not on
-what the tongue alone makes; where they go otherwise is learned from films. Half of it is heard in rooms and noise, a
-third is sung (`sing.py`). Needs espeakng-loader (GPL-3.0-or-later): training and evaluation use it, the engine does
-not. `engine/evaluation/languages.py` measures with other texts, voices and languages than those here.
+No face goes with it. It teaches that lips close on /p b m/, whatever the language and the voice, and come to rest in
+silence, but not on what the tongue alone makes; where they go otherwise is learned from films. Half of it is heard in
+rooms and noise, a third is sung (`sing.py`). Needs espeakng-loader (GPL-3.0-or-later): training and evaluation use it,
+the engine does not. `engine/evaluation/languages.py` measures with other texts, voices and languages than those here.
 """
 
 import ctypes
@@ -36,6 +36,9 @@ BILABIAL = frozenset("pbm")  # by the first sign of a sound's name in IPA
 OPEN = frozenset("aɑæɐäeɛɔoœəʌɜ")
 NARROW = frozenset("iɪuʊy")
 INNER = frozenset("tdkgnlrɾɡŋszʃhxjɹ")  # made behind the lips
+AHEAD = 64  # bytes of zeros after a text: espeak-ng looks beyond its end
+SILENCE = 1.5  # s before and after what is said: lips come to rest
+FAINT = 0.003  # of the loudest: not heard
 BURST = 0.035, 0.002  # s before espeak-ng's /p/ begins, which is when it bursts: the lips were closed from – to
 
 
@@ -59,7 +62,7 @@ class _Event(ctypes.Structure):
 
 
 _HEARD = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
-_RETRIEVAL, _EVENTS_IN_IPA, _PHONEME, _UTF8, _SPEED, _PITCH = 1, 3, 7, 1, 1, 3
+_SYNCHRONOUS, _EVENTS_IN_IPA, _PHONEME, _UTF8, _SPEED, _PITCH = 2, 3, 7, 1, 1, 3
 
 
 @cache
@@ -70,7 +73,7 @@ def _library() -> tuple[Any, int]:
     except ImportError as problem:
         raise InputError("Made speech needs espeak-ng: pip install espeakng-loader==0.2.4") from problem
     library = ctypes.CDLL(espeakng_loader.get_library_path())
-    rate = library.espeak_Initialize(_RETRIEVAL, 200, espeakng_loader.get_data_path().encode(), _EVENTS_IN_IPA)
+    rate = library.espeak_Initialize(_SYNCHRONOUS, 200, espeakng_loader.get_data_path().encode(), _EVENTS_IN_IPA)
     if rate <= 0:
         raise InputError("espeak-ng does not start: pip install --force-reinstall espeakng-loader==0.2.4")
     return library, rate
@@ -100,10 +103,9 @@ def say(text: str, voice: str, speed: int = 150, pitch: int = 50) -> tuple[np.nd
         raise InputError(f"espeak-ng has no voice {voice}.")
     library.espeak_SetParameter(_SPEED, speed, 0)
     library.espeak_SetParameter(_PITCH, pitch, 0)
-    encoded = text.encode() + b"\0"
+    encoded = ctypes.create_string_buffer(text.encode(), len(text.encode()) + AHEAD)
     if library.espeak_Synth(encoded, len(encoded), 0, 0, 0, _UTF8, None, None):
         raise InputError(f"espeak-ng does not say: {text[:40]}")
-    library.espeak_Synchronize()
     with TemporaryDirectory() as folder:
         file = Path(folder) / "said.wav"
         soundfile.write(file, np.concatenate(blocks), rate)
@@ -133,13 +135,11 @@ def closures(spoken: Iterable[Phone]) -> Iterator[tuple[float, float, float]]:
     names = [sound.name[0] for sound in sounds]
     for k, sound in enumerate(sounds):
         middle, length = (sound.start + sound.end) / 2, sound.end - sound.start
-        if names[k] in OPEN:
+        if names[k] in OPEN | NARROW:
             reach = min(0.03, length / 4)
             yield middle - reach, middle + reach, 0.0
-            if k + 2 < len(sounds) and names[k + 1] in INNER and names[k + 2] in OPEN:
-                yield middle, (sounds[k + 2].start + sounds[k + 2].end) / 2, 0.0
-        elif names[k] in NARROW:
-            yield middle - 0.005, middle + 0.005, 0.0
+        if k + 2 < len(sounds) and names[k] in OPEN and names[k + 1] in INNER and names[k + 2] in OPEN:
+            yield middle, (sounds[k + 2].start + sounds[k + 2].end) / 2, 0.0
     for sound, name in zip(sounds, names, strict=True):
         if name == "p":
             yield sound.start - BURST[0], sound.start - BURST[1], 1.0
@@ -157,6 +157,18 @@ def shut(spoken: Iterable[Phone], times: np.ndarray) -> np.ndarray:
     return known
 
 
+def in_silence(audio: np.ndarray, steps: int) -> np.ndarray:
+    """(steps,) bool at 50 Hz: nothing was heard for 240 ms, and nothing will be for 80."""
+    size = RATE // 50
+    loud = np.abs(np.pad(audio, (0, max(0, steps * size - len(audio))))[: steps * size]).reshape(steps, size).max(1)
+    heard = np.flatnonzero(loud > FAINT * loud.max())
+    at = np.arange(steps)
+    last, next_ = np.searchsorted(heard, at, "right") - 1, np.searchsorted(heard, at)
+    since = np.where(last >= 0, at - heard[np.maximum(last, 0)], steps)
+    until = np.where(next_ < len(heard), heard[np.minimum(next_, len(heard) - 1)] - at, steps)
+    return (since > 12) & (until > 4)
+
+
 def spoken_clips(encoder: SpeechEncoder, rng: np.random.Generator, songs: bool = True) -> list["Clip"]:
     """Training clips without a face, said and, with `songs`, sung."""
     from tqdm import tqdm
@@ -172,19 +184,22 @@ def spoken_clips(encoder: SpeechEncoder, rng: np.random.Generator, songs: bool =
                 voice = language + VOICES[rng.integers(len(VOICES))]
                 speed, pitch = int(rng.integers(110, 200)), int(rng.integers(25, 75))
                 audio, sounds = say(nonsense(rng, SENTENCES[sings]), voice, speed, pitch)
+                audio = np.pad(audio, round(SILENCE * RATE))
+                sounds = [Phone(one.name, one.start + SILENCE, one.end + SILENCE) for one in sounds]
                 source = np.arange(len(audio) / RATE / FRAME) * FRAME
                 if sings:
                     audio, source, _, _ = sung(audio, MANNERS[SUNG[rng.integers(len(SUNG))]], rng)
                 soundfile.write(file, audio / max(1.0, float(np.abs(audio).max())), RATE, "FLOAT")
-                heard = speaks(open_audio(file), int(len(audio) / RATE * 50) + 1)
+                steps = int(len(audio) / RATE * 50) + 1
+                heard = speaks(open_audio(file), steps)
+                silent = in_silence(audio, steps)
                 if number % 2:
                     soundfile.write(file, other_voice(audio, rng), RATE, "FLOAT")
-                features = np.concatenate(list(speech_features(open_audio(file), encoder)))[: len(heard)]
-                steps = len(features)
-                times = np.interp(np.arange(steps) / 50, np.arange(len(source)) * FRAME, source)
-                nothing = np.zeros((steps, 68, 3), np.float32)
-                name = f"{voice}~{number}"
-                made.append(
-                    Clip(name, "nobody", features, nothing, heard[:steps], kind="nobody", shut=shut(sounds, times))
-                )
+                features = np.concatenate(list(speech_features(open_audio(file), encoder)))[:steps]
+                times = np.interp(np.arange(len(features)) / 50, np.arange(len(source)) * FRAME, source)
+                known = shut(sounds, times)
+                heard, silent = heard[: len(features)], silent[: len(features)]
+                known[silent], heard[silent] = 1, 0
+                nothing = np.zeros((len(features), 68, 3), np.float32)
+                made.append(Clip(f"{voice}~{number}", "nobody", features, nothing, heard, kind="nobody", shut=known))
     return made

@@ -4,10 +4,11 @@
 
 DIR is the folder with `grid_s1/` (speaker 1 of GRID) and `addresses/` (free speech); FILE is what
 `engine.training.landmarks` wrote for `addresses/` and is made when not given. Never read for training: the last 100
-GRID clips by name, `grid_others/`, `mead_style/`. Free speech is also heard in other voices, rooms and noises
-(`augment.py`) and as song (`sing.py`, which needs pyworld). Writes motion_base.safetensors, motion_bank.safetensors
-and prints the figures the model card quotes: free speech of each speaker from a network that never met that speaker.
-Takes a few minutes on one core. GRID's unseen clips and speakers are measured by `engine.evaluation.motion`.
+GRID clips by name, `grid_others/`, `mead_style/`. Speech is also heard in other voices, rooms and noises (`augment.py`)
+and as song (`sing.py`, which needs pyworld); closed lips are learned from nonsense in many languages as well
+(`espeak.py`, which needs espeakng-loader). Writes motion_base.safetensors, motion_bank.safetensors and prints the
+figures the model card quotes: free speech of each speaker from a network that never met that speaker. Takes half an
+hour on one core. GRID's unseen clips and speakers are measured by `engine.evaluation.motion`.
 """
 
 import argparse
@@ -46,7 +47,7 @@ from engine.motion.net import (
 )
 from engine.training.augment import varied
 from engine.training.bank import build_bank
-from engine.training.espeak import spoken_clips
+from engine.training.espeak import in_silence, spoken_clips
 from engine.training.loop import Checkpoint, average_gradients, plot_losses, share, together
 from engine.training.sing import songs, vowels
 
@@ -58,6 +59,7 @@ SONG_WEIGHT = 0.3  # of a step of what is sung
 SONGS = ("ballad", "opera", "rap", "aria", "ballad", "opera", "aria", "aria")  # made of each free recording
 TUNES = ("sine", "saw", "square", "pluck", "chord")  # what is played and not sung
 TUNE_SECONDS = 8.0
+TUNE_LEVELS = -8, -12, -16, -20, -26, -32  # dB, of a tune each
 VOWELS, VOWEL_SECONDS = 24, 8.0
 GRID_COPY = 0.3  # of GRID's weight that its copies in other voices, rooms and noises have
 MADE_WEIGHT = 0.3  # of a step of espeak-ng's speech, which tells of the lips alone whether they are closed
@@ -213,7 +215,7 @@ def quiet_clips(encoder: SpeechEncoder, folder: Path, rng: np.random.Generator) 
     noises["pink"] = np.fft.irfft(spectrum / np.sqrt(np.arange(len(spectrum)) + 1), count)
     noises["brown"] = np.fft.irfft(spectrum / (np.arange(len(spectrum)) + 1), count)
     heard = [(name, noise, level) for name, noise in noises.items() for level in (-25, -40, -55)]
-    heard += [(name, tune(name, rng), level) for name in TUNES for level in (-12, -26)]
+    heard += [(name, tune(name, rng), level) for name in TUNES for level in TUNE_LEVELS]
     clips = []
     for name, noise, level in heard:
         path = folder / f"{name}{level}.wav"
@@ -231,13 +233,14 @@ def vowel_clips(encoder: SpeechEncoder, folder: Path, rng: np.random.Generator) 
     made = []
     path = folder / "vowels.wav"
     for number in range(VOWELS):
-        audio, sings = vowels(VOWEL_SECONDS, rng)
+        audio, sings = (np.pad(part, 16_000) for part in vowels(VOWEL_SECONDS, rng))
         soundfile.write(path, audio * 10 ** (-rng.uniform(1, 20) / 20), 16_000)
         features = np.concatenate(list(speech_features(open_audio(path), encoder)))
         at = np.minimum(np.arange(len(features)) * 16_000 // 50, len(sings) - 1)
-        shut = np.where(sings[at], 0, -1).astype(np.float32)
+        silent = in_silence(audio, len(features))
+        shut = np.where(sings[at], 0, np.where(silent, 1, -1)).astype(np.float32)
         nothing = np.zeros((len(features), 68, 3), np.float32)
-        speech = np.ones(len(features), np.float32)
+        speech = (~silent).astype(np.float32)
         made.append(Clip(f"vowels{number}", "nobody", features, nothing, speech, kind="nobody", shut=shut))
     path.unlink()
     return made
@@ -248,7 +251,11 @@ def tune(kind: str, rng: np.random.Generator, rate: int = 16_000) -> np.ndarray:
     made: list[np.ndarray] = []
     while sum(map(len, made)) < TUNE_SECONDS * rate:
         at = np.arange(int(rng.uniform(0.15, 1.5) * rate)) / rate
-        hertz = 110 * 2 ** (rng.integers(0, 38) / 12) * 2 ** (rng.uniform(0, 0.04) * np.sin(2 * np.pi * 5.5 * at))
+        hertz = (
+            110
+            * 2 ** (rng.integers(0, 38) / 12)
+            * 2 ** (rng.uniform(0, 0.08) * np.sin(2 * np.pi * rng.uniform(4.5, 6.5) * at))
+        )
         phase = 2 * np.pi * np.cumsum(hertz) / rate
         note = {
             "sine": lambda p, t: np.sin(p),
