@@ -7,17 +7,10 @@ notes are the control. No recordings of singers with clear rights are to be had.
 (`vowels` in `engine/training/sing.py`: notes under 1.5 s, drawn formants) and never these.
 """
 
-import argparse
-import tempfile
-from pathlib import Path
-
 import numpy as np
-import soundfile
-import torch
 
-from engine.audio.load import open_audio
-from engine.evaluation.motion import CLOSED
-from engine.motion.generate import WEIGHTS, MotionGenerator, decode
+from engine.evaluation.motion import CLOSED, answered, printed
+from engine.motion.generate import MotionGenerator
 from engine.motion.net import CODES_PER_SECOND, mouth_opening
 
 RATE = 16_000  # Hz
@@ -52,11 +45,7 @@ def held(vowel: str, note: float, throat: float = 1.0, cents: float = 60.0) -> n
 
 def opening(generator: MotionGenerator, sound: np.ndarray) -> np.ndarray:
     """(n,) canonical units at 50 Hz: the lips' opening while `sound` is heard."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "note.wav"
-        soundfile.write(file, sound, RATE)
-        codes, _ = generator.codes(open_audio(file))
-    return mouth_opening(decode(codes, generator.net.basis.cpu().numpy()))
+    return mouth_opening(answered(generator, sound, RATE))
 
 
 def open_share(openings: np.ndarray) -> float:
@@ -83,13 +72,5 @@ def markdown(made: dict[str, list[float]]) -> str:
     return head + "".join(f"| {name} | {' | '.join(f'{x:.0f}' for x in row)} |\n" for name, row in made.items())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m engine.evaluation.held", description=__doc__)
-    parser.add_argument("--weights", type=Path, default=WEIGHTS)
-    chosen = parser.parse_args()
-    torch.set_num_threads(1)
-    print(markdown(rows(MotionGenerator.load(torch.device("cpu"), chosen.weights))))
-
-
 if __name__ == "__main__":
-    main()
+    printed("engine.evaluation.held", __doc__, lambda generator: markdown(rows(generator)))

@@ -9,19 +9,13 @@ first, and six of these languages not at all. The first sentences are Article 1 
 Rights.
 """
 
-import argparse
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import soundfile
-import torch
 
-from engine.audio.load import open_audio
 from engine.audio.phones import Phone
-from engine.evaluation.motion import CLOSED
-from engine.motion.generate import WEIGHTS, MotionGenerator, decode
+from engine.evaluation.motion import CLOSED, answered, printed
+from engine.motion.generate import MotionGenerator
 from engine.motion.net import CODES_PER_SECOND, mouth_opening, mouth_width
 from engine.training.augment import RATE
 from engine.training.espeak import BILABIAL, BURST, LANGUAGES, say
@@ -94,11 +88,7 @@ def heard(text: str, language: str, generator: MotionGenerator) -> Row:
     shapes: dict[str, list[float]] = {"open": [], "narrow": [], "spread": [], "round": []}
     for voice, pitch in VOICES:
         audio, spoken = say(text, language + voice, SPEED, pitch)
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "said.wav"
-            soundfile.write(file, audio, RATE)
-            codes, _ = generator.codes(open_audio(file))
-        made = decode(codes, generator.net.basis.cpu().numpy())
+        made = answered(generator, audio, RATE)
         opening, width = mouth_opening(made), mouth_width(made)
         of_lips = np.array([middle(sound) for sound in spoken if sound.name[0] in LIPS])
         for sound in spoken:
@@ -134,13 +124,5 @@ def markdown(made: dict[str, Row]) -> str:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m engine.evaluation.languages", description=__doc__)
-    parser.add_argument("--weights", type=Path, default=WEIGHTS)
-    chosen = parser.parse_args()
-    torch.set_num_threads(1)
-    print(markdown(rows(MotionGenerator.load(torch.device("cpu"), chosen.weights))))
-
-
 if __name__ == "__main__":
-    main()
+    printed("engine.evaluation.languages", __doc__, lambda generator: markdown(rows(generator)))

@@ -8,11 +8,13 @@ Measures landmarks only: pictures and style are measured elsewhere in this packa
 """
 
 import argparse
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
 
 from engine.audio.load import Sound, open_audio
@@ -111,6 +113,24 @@ def read_pairs(folder: Path, names: list[str], generator: MotionGenerator, heard
             made = decode(cubic(codes, np.arange(clip.steps)), generator.net.basis.cpu().numpy())
             pairs.append(Pair(made, clip.offsets, clip.speech > 0))
     return pairs
+
+
+def answered(generator: MotionGenerator, audio: np.ndarray, rate: int) -> np.ndarray:
+    """(n, 68, 3) canonical offsets at 50 Hz: what the mouth does while mono `audio` (m,) at `rate` Hz is heard."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "sound.wav"
+        soundfile.write(file, audio, rate)
+        codes, _ = generator.codes(open_audio(file))
+    return decode(codes, generator.net.basis.cpu().numpy())
+
+
+def printed(prog: str, about: str | None, made: Callable[[MotionGenerator], str]) -> None:
+    """A module's command: prints the table it makes of the shipped weights, or of those in `--weights`."""
+    parser = argparse.ArgumentParser(prog=f"python -m {prog}", description=about)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    print(made(MotionGenerator.load(torch.device("cpu"), chosen.weights)))
 
 
 def main() -> None:
