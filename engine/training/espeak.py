@@ -103,6 +103,7 @@ def say(text: str, voice: str, speed: int = 150, pitch: int = 50) -> tuple[np.nd
         raise InputError(f"espeak-ng has no voice {voice}.")
     library.espeak_SetParameter(_SPEED, speed, 0)
     library.espeak_SetParameter(_PITCH, pitch, 0)
+    library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # breath and flutter: else by the clock
     encoded = ctypes.create_string_buffer(text.encode(), len(text.encode()) + AHEAD)
     if library.espeak_Synth(encoded, len(encoded), 0, 0, 0, _UTF8, None, None):
         raise InputError(f"espeak-ng does not say: {text[:40]}")

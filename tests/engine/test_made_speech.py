@@ -1,6 +1,8 @@
 """Speech of nobody: espeak-ng says when lips close; training learns that of it and nothing else."""
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from engine.training import espeak
 from engine.training.motion import Clip, crop, examples
 
 RATE = espeak.RATE
+REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,6 +37,12 @@ def test_sounds_come_in_order_and_a_p_is_silent_before_it_bursts() -> None:
     for start, end, closed in espeak.closures([sound for sound in spoken if sound.name in "pa"]):
         if closed:
             assert loud(start, end) < 0.02 < loud(start - 0.08, start - 0.02)
+
+
+def test_the_same_words_are_the_same_sound_in_another_process() -> None:
+    script = "from engine.training.espeak import say; print(say('Hello, how are you?', 'en-us+f3')[0].tobytes().hex())"
+    said = [subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True) for _ in range(2)]
+    assert len(said[0].stdout) > 10_000 and said[0].stdout == said[1].stdout
 
 
 def test_what_is_known_of_the_lips() -> None:
