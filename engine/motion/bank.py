@@ -27,6 +27,7 @@ STRETCH = 40  # steps played before the next choice, 1.6 s …
 STRETCH_MORE = 35  # … and up to 1.4 s more
 JOIN = 20  # steps over which a join is worked off: 0.8 s
 HEARD = 15  # steps of sound compared at a join: 0.6 s
+CHANCE, CHANCE_AT_FIRST = 0.35, 1.0  # in the choice; at first there is silence before, and few stretches fit that well
 FREE, MOST = np.radians(6.0), np.radians(12.0)  # a turn is as it was up to 6°, and never beyond 12°
 
 
@@ -103,7 +104,7 @@ class Bank:
             cost += (importance * ((self.trajectory[starts] - position) / spread) ** 2).mean(-1)
             cost += (importance * ((speed[starts] - velocity) / quick) ** 2).mean(-1)
             cost += 4.0 * np.exp(-(step - used) / (RATE * 20))  # a gesture is not repeated soon
-            cost += rng.gumbel(0, 0.35, len(starts))
+            cost += rng.gumbel(0, CHANCE if step else CHANCE_AT_FIRST, len(starts))
             best = int(np.argmin(cost))
             near = np.abs(starts - starts[best]) < 2 * RATE
             used[near] = step
