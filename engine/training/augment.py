@@ -1,4 +1,5 @@
-"""Other voices from the recordings there are: speed and pitch, timbre, rooms and noise; the landmarks follow in time.
+"""Other voices from the recordings there are: speed and pitch, timbre, rooms, and noise, music or people beneath; the
+landmarks follow in time.
 
 Played slower a voice is lower, and its throat longer, as with another speaker; what the mouth did is then stretched
 alike. Everything else changes the sound only.
@@ -15,6 +16,7 @@ import soundfile
 from engine.audio.load import open_audio
 from engine.audio.speech import SpeechEncoder, speech_features
 from engine.motion.curves import cubic
+from engine.training.music import music
 
 if TYPE_CHECKING:
     from engine.training.motion import Clip
@@ -22,16 +24,22 @@ if TYPE_CHECKING:
 RATE = 16_000  # Hz
 SPEEDS = (0.85, 0.9, 0.95, 1.0, 1.06, 1.12, 1.18, 1.0)  # of the copies, in turn
 OCTAVE = 1000.0  # Hz: where the tilt leaves the level as it is
-ROOM, NOISE = 0.6, 0.7  # how often there is one
+ROOM, BENEATH = 0.6, 0.8  # how often there is one, and something beneath the voice
+KINDS = {"noise": 0.5, "music": 0.3, "babble": 0.2}  # of what is beneath, how often each
+LOUDEST = {"noise": 0.0, "music": 0.0, "babble": 8.0}  # dB at least that it is below the voice …
+FAINTEST = 30.0  # … and at most
 
 
 def other_voice(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mono `audio` (n,) at RATE through a random equaliser, room and noise, at a random level; (n,) float64."""
+    """Mono `audio` (n,) at RATE through a random equaliser and room, at a random level, with noise, music or people
+    beneath it; (n,) float64."""
     made = equalised(audio.astype(np.float64), rng)
     if rng.random() < ROOM:
         made = in_a_room(made, rng)
-    if rng.random() < NOISE:
-        made = made + noise(len(made), rng) * made.std() * 10 ** (-rng.uniform(8, 30) / 20)
+    if rng.random() < BENEATH:
+        kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
+        other = {"noise": noise, "music": music}[kind](len(made), rng) if kind != "babble" else babble(audio, rng)
+        made = made + other * made.std() * 10 ** (-rng.uniform(LOUDEST[kind], FAINTEST) / 20)
     return made / max(float(np.abs(made).max()), 1e-9) * 10 ** (-rng.uniform(1, 20) / 20)
 
 
@@ -59,6 +67,15 @@ def noise(count: int, rng: np.random.Generator) -> np.ndarray:
     spectrum = np.fft.rfft(rng.standard_normal(count))
     made = np.fft.irfft(spectrum / (np.arange(len(spectrum)) + 50) ** rng.uniform(0, 0.8), count)
     return np.asarray(made / made.std())
+
+
+def babble(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(n,) of deviation 1: what `audio` (n,) says, backward, in several voices at once."""
+    made = np.zeros(len(audio))
+    for _ in range(rng.integers(3, 7)):
+        at = np.arange(len(audio)) * rng.uniform(0.8, 1.25) + rng.integers(0, len(audio))
+        made += np.interp(at % (len(audio) - 1), np.arange(len(audio)), audio[::-1])
+    return np.asarray(made / max(float(made.std()), 1e-9))
 
 
 def varied(

@@ -49,6 +49,7 @@ from engine.training.augment import varied
 from engine.training.bank import build_bank
 from engine.training.espeak import in_silence, spoken_clips
 from engine.training.loop import Checkpoint, average_gradients, plot_losses, share, together
+from engine.training.music import TUNE_SECONDS, TUNES, music, tune
 from engine.training.sing import songs, vowels
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -57,8 +58,6 @@ FREE_WEIGHT = 5.0  # of a step of free speech …
 GRID_WEIGHT = 1.0  # … and of a step of GRID's fifty words
 SONG_WEIGHT = 0.3  # of a step of what is sung
 SONGS = ("ballad", "opera", "rap", "aria", "ballad", "opera", "aria", "aria")  # made of each free recording
-TUNES = ("sine", "saw", "square", "pluck", "chord")  # what is played and not sung
-TUNE_SECONDS = 8.0
 TUNE_LEVELS = -8, -12, -16, -20, -26, -32  # dB, of a tune each
 VOWELS, VOWEL_SECONDS = 24, 8.0
 GRID_COPY = 0.3  # of GRID's weight that its copies in other voices, rooms and noises have
@@ -216,6 +215,7 @@ def quiet_clips(encoder: SpeechEncoder, folder: Path, rng: np.random.Generator) 
     noises["brown"] = np.fft.irfft(spectrum / (np.arange(len(spectrum)) + 1), count)
     heard = [(name, noise, level) for name, noise in noises.items() for level in (-25, -40, -55)]
     heard += [(name, tune(name, rng), level) for name in TUNES for level in TUNE_LEVELS]
+    heard += [("music", music(round(TUNE_SECONDS * 16_000), rng), level) for level in TUNE_LEVELS]
     clips = []
     for name, noise, level in heard:
         path = folder / f"{name}{level}.wav"
@@ -244,28 +244,6 @@ def vowel_clips(encoder: SpeechEncoder, folder: Path, rng: np.random.Generator) 
         made.append(Clip(f"vowels{number}", "nobody", features, nothing, speech, kind="nobody", shut=shut))
     path.unlink()
     return made
-
-
-def tune(kind: str, rng: np.random.Generator, rate: int = 16_000) -> np.ndarray:
-    """(n,) a melody on what is no voice, TUNE_SECONDS long: notes of 0.15 to 1.5 s, some with vibrato."""
-    made: list[np.ndarray] = []
-    while sum(map(len, made)) < TUNE_SECONDS * rate:
-        at = np.arange(int(rng.uniform(0.15, 1.5) * rate)) / rate
-        hertz = (
-            110
-            * 2 ** (rng.integers(0, 38) / 12)
-            * 2 ** (rng.uniform(0, 0.08) * np.sin(2 * np.pi * rng.uniform(4.5, 6.5) * at))
-        )
-        phase = 2 * np.pi * np.cumsum(hertz) / rate
-        note = {
-            "sine": lambda p, t: np.sin(p),
-            "saw": lambda p, t: sum(np.sin(k * p) / k for k in range(1, 20)),
-            "square": lambda p, t: sum(np.sin(k * p) / k for k in range(1, 20, 2)),
-            "pluck": lambda p, t: sum(np.sin(k * p) / k * np.exp(-1.5 * k * t) for k in range(1, 15)),
-            "chord": lambda p, t: sum(np.sin(m * p) * np.exp(-t) for m in (1, 1.26, 1.5, 2)),
-        }[kind](phase, at)
-        made.append(note * np.clip(np.minimum(at / 0.02, (at[-1] - at) / 0.05), 0, 1))
-    return np.concatenate(made)[: round(TUNE_SECONDS * rate)]
 
 
 def fit_basis(clips: list[Clip], codes: int) -> np.ndarray:

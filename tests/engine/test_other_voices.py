@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from engine.evaluation.noisy import band
 from engine.training import augment, sing
-from engine.training.motion import TUNES, tune
+from engine.training.music import TUNES, beat, music, tune
 
 RATE = augment.RATE
 
@@ -114,3 +115,41 @@ def test_song_of_world_is_in_step_with_its_speech() -> None:
 def test_tunes_last_and_differ(kind: str) -> None:
     one, other = tune(kind, np.random.default_rng(0)), tune(kind, np.random.default_rng(1))
     assert len(one) == 8 * RATE and np.isfinite(one).all() and one.std() > 0.01 and not np.allclose(one, other)
+
+
+def test_music_and_a_beat_fill_their_time_and_differ() -> None:
+    for make in (music, beat, band):
+        one, again, other = (make(3 * RATE, np.random.default_rng(seed)) for seed in (0, 0, 1))
+        assert len(one) == 3 * RATE and np.isfinite(one).all() and one.std() > 0.1
+        assert np.array_equal(one, again) and not np.allclose(one, other)
+
+
+def test_a_beat_comes_back_with_its_bar() -> None:
+    made = beat(30 * RATE, np.random.default_rng(4))
+    level = np.abs(made).reshape(-1, RATE // 50).mean(1) - np.abs(made).mean()
+    alike = [np.corrcoef(level[lag:], level[:-lag])[0, 1] for lag in range(75, 200)]  # bars of 1.6 to 3.5 s
+    assert max(alike) > 0.6
+
+
+def test_babble_is_as_loud_as_ever_and_not_what_was_said() -> None:
+    at = np.arange(2 * RATE) / RATE
+    said = np.sin(2 * np.pi * 150 * at) * (np.sin(2 * np.pi * 3 * at) > 0)
+    made = augment.babble(said, np.random.default_rng(0))
+    assert len(made) == len(said) and made.std() == pytest.approx(1)
+    assert abs(np.corrcoef(made, said)[0, 1]) < 0.2
+    assert np.isfinite(augment.babble(np.zeros(RATE), np.random.default_rng(0))).all()
+
+
+def test_all_kinds_of_sound_come_beneath_a_voice(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = []
+    for kind in augment.KINDS:
+
+        def beneath(sound: object, rng: np.random.Generator, kind: str = kind) -> np.ndarray:
+            heard.append(kind)
+            return np.zeros(RATE)
+
+        monkeypatch.setattr(augment, kind, beneath)
+    audio = np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE)
+    for seed in range(60):
+        augment.other_voice(audio, np.random.default_rng(seed))
+    assert set(heard) == set(augment.KINDS) and 35 < len(heard) < 58
