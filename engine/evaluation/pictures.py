@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from engine.evaluation import frames, reenact
+from engine.evaluation import frames, lids, reenact
 from engine.evaluation.report import tracked
 
 
@@ -23,8 +23,10 @@ def main(report: Callable[[str], None] = print) -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/evaluation_pictures.md"))
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    landmarks = tracked(chosen.data, chosen.landmarks)
     text = TEXT.format(
-        reenacted=reenact.markdown(reenact.measured_films(chosen.data, tracked(chosen.data, chosen.landmarks))),
+        reenacted=reenact.markdown(reenact.measured_films(chosen.data, landmarks)),
+        lids=lids.table(chosen.data, landmarks),
         frames=frames.markdown(*frames.table(chosen.data, chosen.identity)),
     )
     chosen.out.write_text(text, encoding="utf-8")
@@ -42,6 +44,11 @@ system touches. In brackets: over a plain thin-plate warp's. *Patterns* are four
 second away. The ablation: without proxy (a dark hole), without patterns and so without network, with both.
 
 {reenacted}
+## Shut lids
+Open eyes of `addresses` made to blink as the film does, and how light the lids then are beside the film's own (`python
+-m engine.evaluation.lids`). What a brow, a fold and lashes leave of an open eye's lid is dark when it is stretched.
+
+{lids}
 ## Frames against their portrait
 The demo's portrait and others say the demo's sentence (`python -m engine.evaluation.frames`). *Sharpness*: CPBD of
 the face over the portrait's own; *background*: PSNR beside and above the head, whatever the matte says, and of what of

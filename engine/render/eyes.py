@@ -17,6 +17,7 @@ from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
 from engine.render.glasses import upper_rim
 from engine.render.iris import Iris
+from engine.render.lid import unfolded
 from engine.render.mouth import LUMINANCE
 from engine.render.patch import PATCH_PIXELS, Box, Slit, around, blend, covered, curve, flaps, mix, outside, upper_share
 from engine.render.pose import Pose
@@ -35,6 +36,7 @@ INWARD = 0.025  # of the unit: how far within the contour that line may reach
 BROW, ROOM = 0.085, 0.055  # of the unit: from a brow's landmarks to its lower edge; what a lid needs to come down
 FOLD = 0.085  # of the unit: how much between brow and lid is left to stretch before lashes have any
 LASHES = 0.035  # of the unit: how far above the lid's edge nothing is stretched
+DOWN = 0.8  # of the way down at which a lid is all skin that the fold hid
 LOOKS = 0.1  # of the iris' radius: from this shift on the eye is drawn from its layers
 AHEAD = np.zeros(2)  # degrees: the gaze that the source has
 MIDDLE = [3, 5]  # the landmarks between the corners, as places in a contour
@@ -136,7 +138,7 @@ class Eye:
             (held[:, :count] + held[:, count : 2 * count]).astype(np.float32),
             interpolation(self.lower, radius[:count], flat, 0.02).astype(np.float32),
         )
-        self._prepare(rgb, mesh[side.iris : side.iris + 5, :2])
+        self._prepare(rgb, mesh[side.iris : side.iris + 5, :2], glasses)
 
     def _outline(self, upper: Array, lower: Array) -> tuple[Array, Array]:
         """The mesh's contours a little larger: wet rim and corners, which it leaves out, must not move as lid. A drawn
@@ -166,24 +168,34 @@ class Eye:
         order = np.argsort(along)
         between = rises - np.interp(at, along[order], edge[order])
         lashes = np.clip(between - FOLD * self.unit, 0.01 * self.unit, LASHES * self.unit)
+        self.above = at, between, lashes
         return fixed, self.upper - np.outer(lashes, cut.below)
 
-    def _prepare(self, rgb: Pixels, iris: Array) -> None:
-        """Three textures: the upper lid, the lower lid, the eyeball, each continued where the others are; and the
-        eyeball's iris, of which the mesh has the centre and four points around (5, 2) px."""
+    def _prepare(self, rgb: Pixels, iris: Array, glasses: bool) -> None:
+        """Textures: the upper lid as it is seen and as it is when it has come down, the lower lid, the eyeball, each
+        continued where the others are; and the eyeball's iris, of which the mesh has the centre and four points around
+        (5, 2) px."""
         x0, y0, x1, y1 = self.source_box
         self.corner = np.array([x0, y0], np.float32)
         own = np.ascontiguousarray(rgb[y0:y1, x0:x1])
         nodes = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), axis=-1).astype(np.float32)
-        heights = Slit.between(self.upper, self.lower).heights(nodes)
+        cut = Slit.between(self.upper, self.lower)
+        heights = cut.heights(nodes)
         above, between = heights[..., 0] + heights[..., 1] < 0, heights[..., 2] <= 0
         outline = np.concatenate([curve(self.upper, 33), curve(self.lower, 33)[::-1]])
         away = outside(outline, self.source_box, self.unit)
         soft = 0.01 * self.unit
+        self.shut_lid: Texture | None = None
         if self.drawn:
             self.upper_lid = self.lower_lid = Texture(self._shutter(own, away), PATCH_PIXELS)
         else:
-            self.upper_lid = Texture(extend(own, (away > 0) & (above | ~between), soft), PATCH_PIXELS)
+            lid = extend(own, (away > 0) & (above | ~between), soft)
+            self.upper_lid = Texture(lid, PATCH_PIXELS)
+            if not glasses:
+                along = (nodes - self.upper[0]) @ cut.along
+                room, lashes = (np.interp(along, self.above[0], values) for values in self.above[1:])
+                shut = unfolded(lid, heights, along / cut.length, room, lashes, self.unit)
+                self.shut_lid = None if shut is None else Texture(shut, PATCH_PIXELS)
             self.lower_lid = Texture(self._lower_lid(own, ~above | ~between, away), PATCH_PIXELS)
         self.ball = Texture(extend(own, away < -0.5, soft), PATCH_PIXELS)
         self.texture = Texture(own, PATCH_PIXELS)
@@ -250,7 +262,7 @@ class Eye:
 
     def draw(self, frame: Pixels, coefficients: Array, pose: Pose, limits: Box, gaze: Array = AHEAD) -> None:
         """Draw into `frame` (h, w, 3), the target's `limits`. `gaze`: degrees to the right and up from the source's."""
-        upper, lower, _ = self.contours(coefficients, pose, gaze)
+        upper, lower, opened_by = self.contours(coefficients, pose, gaze)
         here = self.upper + self.bases[0] @ coefficients, self.lower + self.bases[1] @ coefficients
         moves = (upper - here[0]), (lower - here[1])
         change = max(float(np.linalg.norm(move, axis=1).max()) for move in moves) / self.width
@@ -278,6 +290,9 @@ class Eye:
         heights = upsample(slit.heights(targets), step, width, height)
         share = upper_share(heights, 0.6)
         eye = flaps(self.upper_lid, self.lower_lid, above, under, share)
+        down = float(smoothstep((1 - opened_by[MIDDLE].mean()) / DOWN))
+        if self.shut_lid is not None and down:
+            eye += np.float32(down) * (flaps(self.shut_lid, self.lower_lid, above, under, share) - eye)
         rigid = upsample(self._rigid(targets, coefficients, pose) - self.corner, step, width, height)
         if self.iris is None or looking < 1.0:
             ball = self.ball.read(rigid).astype(np.float32)
