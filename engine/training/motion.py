@@ -2,13 +2,14 @@
 
     python -m engine.training.motion --data DIR [--landmarks FILE] [--out DIR] [--steps N] [--seed N]
 
-DIR is the folder with `grid_s1/` (speaker 1 of GRID) and `addresses/` (free speech); FILE is what
-`engine.training.landmarks` wrote for `addresses/` and is made when not given. Never read for training: the last 100
-GRID clips by name, `grid_others/`, `mead_style/`. Speech is also heard in other voices, rooms and noises (`augment.py`)
-and as song (`sing.py`, which needs pyworld); closed lips are learned from nonsense in many languages as well
-(`espeak.py`, which needs espeakng-loader). Writes motion_base.safetensors, motion_bank.safetensors and prints the
-figures the model card quotes: free speech of each speaker from a network that never met that speaker. Takes half an
-hour on one core. GRID's unseen clips and speakers are measured by `engine.evaluation.motion`.
+DIR is the folder with `grid_s1/` (speaker 1 of GRID), `addresses/` (free speech), `facegood/` and `ict_facekit/` (a rig
+that speaks Mandarin, `rig.py`); FILE is what `engine.training.landmarks` wrote for `addresses/` and is made when not
+given. Never read for training: the last 100 GRID clips by name, `grid_others/`, `mead_style/`, two takes of the rig.
+Speech is also heard in other voices, rooms, noise and music (`augment.py`) and as song (`sing.py`, which needs
+pyworld); closed lips are learned from nonsense in many languages as well (`espeak.py`, which needs espeakng-loader).
+Writes motion_base.safetensors, motion_bank.safetensors and prints the figures the model card quotes: free speech of
+each speaker from a network that never met that speaker. Takes half an hour on one core. GRID's unseen clips and
+speakers are measured by `engine.evaluation.motion`.
 """
 
 import argparse
@@ -50,6 +51,7 @@ from engine.training.bank import build_bank
 from engine.training.espeak import in_silence, spoken_clips
 from engine.training.loop import Checkpoint, average_gradients, plot_losses, share, together
 from engine.training.music import TUNE_SECONDS, TUNES, music, tune
+from engine.training.rig import rig_clips
 from engine.training.sing import songs, vowels
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -60,6 +62,7 @@ SONG_WEIGHT = 0.3  # of a step of what is sung
 SONGS = ("ballad", "opera", "rap", "aria", "ballad", "opera", "aria", "aria")  # made of each free recording
 TUNE_LEVELS = -8, -12, -16, -20, -26, -32  # dB, of a tune each
 VOWELS, VOWEL_SECONDS = 24, 8.0
+RIG_WEIGHT = 0.5  # of a step of the Mandarin rig
 GRID_COPY = 0.3  # of GRID's weight that its copies in other voices, rooms and noises have
 MADE_WEIGHT = 0.3  # of a step of espeak-ng's speech, which tells of the lips alone whether they are closed
 COPY = 0.75  # of a free recording's weight that each of its other voices has; all together weigh FREE_WEIGHT
@@ -86,7 +89,7 @@ class Clip:
     rest: np.ndarray | None = None  # (68, 3) canonical, lips closed
     weight: float = 1.0  # of each of its steps
     free: bool = False  # free speech, whose figures count
-    kind: str = "film"  # as it was recorded; "voice": in another; "nobody": made; else the manner it is sung in
+    kind: str = "film"  # as it was recorded; "voice": in another; "rig"; "nobody": made; else the manner it is sung in
     shut: np.ndarray | None = None  # (n,) of a voice without a face: lips are closed 1, open 0, not known −1
 
     @property
@@ -311,6 +314,8 @@ def examples(clips: list[Clip], codes: list[np.ndarray], scale: np.ndarray) -> l
         if clip.shut is not None:
             closed = clip.shut > 0
             known[:-1], known[-1] = 0, clip.shut >= 0
+        if clip.kind == "rig":
+            known *= clip.speech
         arrays = clip.features.T, (code / scale).T, closed, clip.speech, known
         made.append(Example(*(torch.from_numpy(np.ascontiguousarray(array, np.float32)) for array in arrays)))
     return made
@@ -465,13 +470,14 @@ def calibrate(net: MotionNet, clips: list[Clip], codes: list[np.ndarray], told: 
 
 def main(arguments: list[str] | None = None, report: Callable[[str], None] = print) -> None:
     parser = argparse.ArgumentParser(prog="python -m engine.training.motion", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with grid_s1 and addresses")
+    parser.add_argument("--data", type=Path, required=True, help="folder with grid_s1, addresses, facegood")
     parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights go")
     parser.add_argument("--steps", type=int, default=1500, help="training steps of each network")
     parser.add_argument("--codes", type=int, default=8, help="K, numbers that describe the lower face")
     parser.add_argument("--voices", type=int, default=8, help="copies of free speech in other voices, rooms and noises")
     parser.add_argument("--no-songs", action="store_true", help="leave song out, which needs pyworld")
+    parser.add_argument("--no-rig", action="store_true", help="leave the Mandarin rig out")
     parser.add_argument("--no-made", action="store_true", help="leave made speech out, which needs espeakng-loader")
     parser.add_argument("--grid-clips", type=int, help="use only so many GRID clips")
     parser.add_argument("--seed", type=int, default=0)
@@ -487,13 +493,18 @@ def main(arguments: list[str] | None = None, report: Callable[[str], None] = pri
     encoder = SpeechEncoder.load(torch.device("cpu"))
     clips = read_addresses(chosen.data, chosen.landmarks, encoder)
     basis = fit_basis(clips, chosen.codes)
-    films = clips
+    films = list(clips)
     if chosen.voices:
         clips = other_voices(films, chosen.data, chosen.voices, encoder, np.random.default_rng(chosen.seed))
     clips += quiet_clips(encoder, chosen.out, np.random.default_rng(chosen.seed))
     grid = read_grid(chosen.data, encoder, chosen.grid_clips)
     clips += disturbed(grid, chosen.data, encoder, np.random.default_rng(chosen.seed)) if chosen.voices else grid
     gains = speaker_gains(clips, [encode(clip.offsets, basis) for clip in clips])
+    if not chosen.no_rig:
+        rig = [replace(clip, weight=RIG_WEIGHT) for clip in rig_clips(chosen.data, encoder)]
+        spoken = films + rig
+        gains = speaker_gains(spoken, [encode(clip.offsets, basis) for clip in spoken]) | gains
+        clips += rig
     if not chosen.no_songs:
         clips += sung_clips(films, chosen.data, basis[OPENING], encoder, np.random.default_rng(chosen.seed))
         clips += vowel_clips(encoder, chosen.out, np.random.default_rng(chosen.seed))
