@@ -62,7 +62,7 @@ SONG_WEIGHT = 0.3  # of a step of what is sung
 SONGS = ("ballad", "opera", "rap", "aria", "ballad", "opera", "aria", "aria")  # made of each free recording
 TUNE_LEVELS = -8, -12, -16, -20, -26, -32  # dB, of a tune each
 VOWELS, VOWEL_SECONDS = 24, 8.0
-RIG_WEIGHT = 0.5  # of a step of the Mandarin rig
+RIG_WEIGHT = 0.3  # of a step of the Mandarin rig
 GRID_COPY = 0.3  # of GRID's weight that its copies in other voices, rooms and noises have
 MADE_WEIGHT = 0.3  # of a step of espeak-ng's speech, which tells of the lips alone whether they are closed
 COPY = 0.75  # of a free recording's weight that each of its other voices has; all together weigh FREE_WEIGHT
@@ -91,6 +91,7 @@ class Clip:
     free: bool = False  # free speech, whose figures count
     kind: str = "film"  # as it was recorded; "voice": in another; "rig"; "nobody": made; else the manner it is sung in
     shut: np.ndarray | None = None  # (n,) of a voice without a face: lips are closed 1, open 0, not known −1
+    known: np.ndarray | None = None  # (n,) 1 where what the face does is to be learned, else 0; None: everywhere
 
     @property
     def steps(self) -> int:
@@ -111,13 +112,18 @@ def read_clip(video: Path, landmarks: np.ndarray, fps: float, encoder: SpeechEnc
 
 
 def speaks(sound: Sound, steps: int) -> np.ndarray:
-    """(steps,) 0 or 1 from loudness: louder than 22 dB under the clip's loud tenth, with 120 ms to either side.
+    """(steps,) 0 or 1: where something is `audible`, with 120 ms to either side.
 
     Pauses under half a second count as speech: mouths do not come to rest in them."""
+    active = widen(audible(sound, steps), PAUSE // 2) > 0
+    return widen(~(widen(~active, PAUSE // 2 - LEAD) > 0), 0)
+
+
+def audible(sound: Sound, steps: int) -> np.ndarray:
+    """(steps,) bool: louder than 22 dB under the clip's loud tenth."""
     audio = sound.read(16_000)
     level = np.array([loudness(audio, i / CODES_PER_SECOND) for i in range(steps)])
-    active = widen(level > max(np.percentile(level, 90) - 22, -50), PAUSE // 2) > 0
-    return widen(~(widen(~active, PAUSE // 2 - LEAD) > 0), 0)
+    return np.asarray(level > max(np.percentile(level, 90) - 22, -50))
 
 
 def loudness(audio: np.ndarray, at: float, rate: int = 16_000) -> float:
@@ -314,8 +320,8 @@ def examples(clips: list[Clip], codes: list[np.ndarray], scale: np.ndarray) -> l
         if clip.shut is not None:
             closed = clip.shut > 0
             known[:-1], known[-1] = 0, clip.shut >= 0
-        if clip.kind == "rig":
-            known *= clip.speech
+        if clip.known is not None:
+            known *= clip.known
         arrays = clip.features.T, (code / scale).T, closed, clip.speech, known
         made.append(Example(*(torch.from_numpy(np.ascontiguousarray(array, np.float32)) for array in arrays)))
     return made

@@ -2,8 +2,8 @@
 
 `facegood/` has 116 rig values a frame and no landmarks. They are mapped to landmarks here: each value moves the 68
 points of ICT-FaceKit by the expression of that name. How far this rig's units move a mouth the map cannot know;
-training brings it to the amplitude of the others. A rig that waits is closed, whatever people do then, so nothing is
-learned of its pauses.
+training brings it to the amplitude of the others. A rig that waits is closed, even for a moment, whatever people do
+then, so nothing is learned of its pauses.
 
 In `names.json` each name stands one place before its column: as they stand, brows and noses speak and jaws are still;
 moved by one, left and right of every pair move alike.
@@ -24,6 +24,7 @@ from engine.motion.net import CODES_PER_SECOND, LOWER_FACE
 if TYPE_CHECKING:
     from engine.training.motion import Clip
 
+AROUND = 2  # steps around what is heard that are learned from
 HELD_OUT = ("2_05", "3_16")  # takes: measured on, never trained on
 FPS = 30.0
 SHIFT = 1  # columns by which names.json is early
@@ -81,7 +82,7 @@ def takes(data: Path) -> list[Path]:
 
 def rig_clips(data: Path, encoder: SpeechEncoder) -> list["Clip"]:
     """The takes but HELD_OUT as training clips."""
-    from engine.training.motion import Clip, speaks
+    from engine.training.motion import Clip, audible, speaks, widen
 
     made = []
     for take in takes(data):
@@ -90,5 +91,8 @@ def rig_clips(data: Path, encoder: SpeechEncoder) -> list["Clip"]:
         sound, offsets = open_audio(take), mouths(data, take)
         features = np.concatenate(list(speech_features(sound, encoder)))[: len(offsets)]
         offsets = offsets[: len(features)]
-        made.append(Clip(take.stem, "facegood", features, offsets, speaks(sound, len(offsets)), kind="rig"))
+        known = widen(audible(sound, len(offsets)), AROUND)
+        made.append(
+            Clip(take.stem, "facegood", features, offsets, speaks(sound, len(offsets)), kind="rig", known=known)
+        )
     return made
