@@ -25,12 +25,11 @@ from engine.style.file import Style
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 SHUT = 0.45, 0.75  # chance of closed lips from which the lips begin to close, and are closed
-SURELY_SHUT = 0.9, 0.97  # chance of closed lips from which they close in a pause, however little they are open
+SURELY_SHUT = 0.9, 0.97  # chance of closed lips from which they close in a pause at once
 TALKING = 0.7, 0.95  # chance of speech from which the mouth begins to move, and moves in full
 LINGER = 10  # steps over which speech fades: in a gap between words a mouth goes on moving, in a pause it rests
 ENDING = 11  # steps
-PLAY = 1.5  # of a code's spread in speech: what is heard in a pause may go so far without the mouth following …
-YIELDING, SETTLING = 0.2, 0.7  # s: … how slowly it follows what goes beyond, and what does not
+WAITING, SHUTTING = 0.9, 0.2  # s: how slowly a mouth that waits follows what is heard, and where lips surely close
 BEGINNING = 10  # steps whose mean it begins with
 SMOOTHING = 1  # passes over neighbouring steps: enough against jitter, a closure of 60 ms survives it
 # s: features, the network's context, smoothing, and the two steps that cubic sampling reads after a time
@@ -173,26 +172,24 @@ def settle(net: MotionNet, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     codes = net.naturalise(torch.from_numpy(raw[:, :-2].copy()).to(net.mean.device)).cpu().numpy()
     codes[:, OPENING] *= 1 - smoothstep(raw[:, -2], *SHUT)
     speaks = smoothstep(lingering(raw[:, -1], LINGER), *TALKING)
-    play = PLAY * (1 - speaks)[:, None] * net.scale[:, 0].cpu().numpy()
-    play[:, OPENING] *= 1 - smoothstep(raw[:, -2], *SURELY_SHUT)
-    return resting(codes, speaks, play), raw[:, -1]
+    return waiting(codes, speaks, smoothstep(raw[:, -2], *SURELY_SHUT)), raw[:, -1]
 
 
-def resting(codes: np.ndarray, speaks: np.ndarray, play: np.ndarray) -> np.ndarray:
-    """Codes (n, K) that are still where `speaks` (n,) is 0: `play` (n, K) is how far from them what is heard may go.
+def waiting(codes: np.ndarray, speaks: np.ndarray, shut: np.ndarray) -> np.ndarray:
+    """Codes (n, K) that hardly move where `speaks` (n,) is 0, but for lips that close where `shut` (n,) is 1.
 
     A mouth that waits is still, but not always shut: people part their lips to breathe before they speak, and leave
-    them a little open between sentences. So a pause holds what it has, follows what is heard only where that is well
-    beyond, and comes to it over a second."""
+    them a little open between sentences. So in a pause the mouth comes slowly to what is heard."""
     made = np.empty_like(codes)
     if not len(codes):
         return made
-    slowly, settling = (1 - np.exp(-1 / (seconds * CODES_PER_SECOND)) for seconds in (YIELDING, SETTLING))
-    held = now = codes[:BEGINNING].mean(0)
-    for step, (code, free, near) in enumerate(zip(codes, speaks, play, strict=True)):
-        held = np.clip(held, code - near, code + near)
-        held = held + settling * (code - held)
-        now = now + (slowly + (1 - slowly) * free) * (held - now)
+    slowly, quickly = (1 - np.exp(-1 / (seconds * CODES_PER_SECOND)) for seconds in (WAITING, SHUTTING))
+    now = codes[:BEGINNING].mean(0)
+    for step, (code, free, closing) in enumerate(zip(codes, speaks, shut, strict=True)):
+        pace = np.full(codes.shape[1], slowly)
+        if code[OPENING] < now[OPENING]:
+            pace[OPENING] += (quickly - slowly) * closing
+        now = now + (pace + (1 - pace) * free) * (code - now)
         made[step] = now
     return made
 
