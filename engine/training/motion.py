@@ -62,7 +62,8 @@ SONG_WEIGHT = 0.3  # of a step of what is sung
 SONGS = ("ballad", "opera", "rap", "aria", "ballad", "opera", "aria", "aria")  # made of each free recording
 TUNE_LEVELS = -8, -12, -16, -20, -26, -32  # dB, of a tune each
 VOWELS, VOWEL_SECONDS = 24, 8.0
-RIG_WEIGHT = 0.3  # of a step of the Mandarin rig
+MELODIES, TUNE_WEIGHT = 3, 0.5  # so many at each level, and of a step of them
+RIG_WEIGHT = 0.2  # of a step of the Mandarin rig
 GRID_COPY = 0.3  # of GRID's weight that its copies in other voices, rooms and noises have
 MADE_WEIGHT = 0.3  # of a step of espeak-ng's speech, which tells of the lips alone whether they are closed
 COPY = 0.75  # of a free recording's weight that each of its other voices has; all together weigh FREE_WEIGHT
@@ -223,7 +224,7 @@ def quiet_clips(encoder: SpeechEncoder, folder: Path, rng: np.random.Generator) 
     noises["pink"] = np.fft.irfft(spectrum / np.sqrt(np.arange(len(spectrum)) + 1), count)
     noises["brown"] = np.fft.irfft(spectrum / (np.arange(len(spectrum)) + 1), count)
     heard = [(name, noise, level) for name, noise in noises.items() for level in (-25, -40, -55)]
-    heard += [(name, tune(name, rng), level) for name in TUNES for level in TUNE_LEVELS]
+    heard += [(name, tune(name, rng), level) for name in TUNES for level in TUNE_LEVELS for _ in range(MELODIES)]
     heard += [("music", music(round(TUNE_SECONDS * 16_000), rng), level) for level in TUNE_LEVELS]
     clips = []
     for name, noise, level in heard:
@@ -232,7 +233,8 @@ def quiet_clips(encoder: SpeechEncoder, folder: Path, rng: np.random.Generator) 
         soundfile.write(path, np.clip(scaled, -1, 1), 16_000)
         features = np.concatenate(list(speech_features(open_audio(path), encoder)))
         nothing = np.zeros((len(features), 68, 3), np.float32)
-        clips.append(Clip(path.stem, "quiet", features, nothing, np.zeros(len(features), np.float32)))
+        weight = TUNE_WEIGHT if name in TUNES else 1.0
+        clips.append(Clip(path.stem, "quiet", features, nothing, np.zeros(len(features), np.float32), weight=weight))
         path.unlink()
     return clips
 
