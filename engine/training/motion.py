@@ -56,13 +56,13 @@ from engine.training.sing import songs, vowels
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 HELD_OUT = 100  # GRID clips, the last by name
-FREE_WEIGHT = 5.0  # of a step of free speech …
+FREE_WEIGHT = 8.0  # of a step of free speech …
 GRID_WEIGHT = 1.0  # … and of a step of GRID's fifty words
 SONG_WEIGHT = 0.3  # of a step of what is sung
 SONGS = ("ballad", "opera", "rap", "aria", "ballad", "opera", "aria", "aria")  # made of each free recording
 TUNE_LEVELS = -8, -12, -16, -20, -26, -32  # dB, of a tune each
 VOWELS, VOWEL_SECONDS = 24, 8.0
-MELODIES, TUNE_WEIGHT = 3, 0.5  # so many at each level, and of a step of them
+MELODIES, TUNE_WEIGHT = 2, 0.5  # so many at each level, and of a step of them
 RIG_WEIGHT = 0.2  # of a step of the Mandarin rig
 GRID_COPY = 0.3  # of GRID's weight that its copies in other voices, rooms and noises have
 MADE_WEIGHT = 0.3  # of a step of espeak-ng's speech, which tells of the lips alone whether they are closed
