@@ -148,8 +148,8 @@ class Landmarks:
     def save(self, path: Path) -> None:
         """Writes the npz beside and renames it. Raises OutputError."""
         arrays: dict[str, np.ndarray] = {
-            "landmarks": self.landmarks.astype(np.float32),
-            "pose": self.pose.astype(np.float32),
+            "landmarks": self.landmarks.astype(np.float32, copy=False),
+            "pose": self.pose.astype(np.float32, copy=False),
             "fps": np.array([self.fps.numerator, self.fps.denominator], np.int64),
             "size": np.array(self.size, np.int64),
         }
@@ -181,7 +181,7 @@ class Landmarks:
         landmarks = arrays["landmarks"]
         if landmarks.ndim != 3 or landmarks.shape[1:] != (68, 3) or len(landmarks) == 0:
             raise InputError(f"{path} holds landmarks of shape {landmarks.shape}, (frames, 68, 3) is needed.")
-        landmarks = landmarks.astype(np.float32)
+        landmarks = landmarks.astype(np.float32, copy=False)
         bad = np.flatnonzero(~np.isfinite(landmarks).all(axis=(1, 2)))
         if len(bad):
             raise InputError(f"{path} has a landmark that is not a number on frame {bad[0] + 1}.")

@@ -29,6 +29,7 @@ LAYERS = models.WHISPER_LAYERS
 STEPS_PER_SECOND = 50
 BACK = 100  # steps each layer sees back: 2 s
 AHEAD = 3  # steps each layer sees ahead: 60 ms
+BLOCK = 128  # steps whose attention is computed at once
 LOUDEST = 1.0  # log10 mel energy taken as the clip's loudest: close speech at full scale reaches 1 to 1.5
 CHUNK = 500  # steps a chunk hands on: 10 s
 FADE = 50  # steps at a chunk's start that are cross-faded from the chunk before
@@ -107,8 +108,13 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, band: Tensor) -> Tensor:
         batch, steps, _ = x.shape
         q, k, v = self.first(self.norm(x)).view(batch, steps, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=band)
-        return self.second(mixed.transpose(1, 2).reshape(batch, steps, WIDTH))
+        parts = []
+        for start in range(0, steps, BLOCK):  # of the few steps that the band allows, so that memory does not grow
+            stop = min(start + BLOCK, steps)
+            near = slice(max(0, start - BACK), min(steps, stop + AHEAD))
+            mask = band[start:stop, near]
+            parts.append(F.scaled_dot_product_attention(q[:, :, start:stop], k[:, :, near], v[:, :, near], mask))
+        return self.second(torch.cat(parts, 2).transpose(1, 2).reshape(batch, steps, WIDTH))
 
 
 class ForwardNet(nn.Module):

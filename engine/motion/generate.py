@@ -123,13 +123,13 @@ class MotionGenerator:
     def codes(self, sound: Sound, progress: Progress = silent) -> tuple[np.ndarray, np.ndarray]:
         """Codes (n, K) float32 and the chance of speech (n,) at 50 Hz, natural in spread, still in silence."""
         steps = int(sound.duration * CODES_PER_SECOND) + 1
-        parts = []
+        raw = np.empty((steps, self.net.sizes.codes + 2), np.float32)
         done = 0
-        for raw in self._answers(speech_features(sound, self.encoder)):
-            parts.append(raw)
-            done += len(raw)
-            progress("motion", min(done, steps), steps)
-        codes, talking = settle(self.net, np.concatenate(parts))
+        for block in self._answers(speech_features(sound, self.encoder)):
+            raw[done : done + len(block)] = block
+            done += len(block)
+            progress("motion", done, steps)
+        codes, talking = settle(self.net, raw)
         ending = 1 - smoothstep(np.arange(ENDING), 0, ENDING - 1)  # frames after the sound's end: the mouth closes
         codes = np.concatenate([codes, codes[-1:] * ending[:, None]])
         return codes.astype(np.float32), np.concatenate([talking, talking[-1:] * ending])
