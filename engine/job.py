@@ -325,8 +325,12 @@ class Engine:
         identity = {
             "verb": "render",
             "engine": __version__,
-            "landmarks": hashlib.sha256(np.ascontiguousarray(asked.landmarks)).hexdigest(),
-            **({"gaze": hashlib.sha256(np.ascontiguousarray(asked.looks)).hexdigest()} if asked.looks.any() else {}),
+            "landmarks": hashlib.sha256(np.ascontiguousarray(asked.landmarks).data).hexdigest(),
+            **(
+                {"gaze": hashlib.sha256(np.ascontiguousarray(asked.looks).data).hexdigest()}
+                if asked.looks.any()
+                else {}
+            ),
             **({"shoulders": asked.shoulders} if asked.shoulders else {}),
             "fps": str(asked.fps),
             "image": picture.sha256,

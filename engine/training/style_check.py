@@ -7,8 +7,10 @@ it, made when not given. Each motion is put on the portrait; the reference with 
 pose removed) should be the one its style was made from. Beside it, controls: no style at all, the resting expression
 alone, motion alone; and how many closures of the motion without style every styled one keeps. The same of style
 transfer, which learns from the clip itself and so is also measured on what it did not see: fitted to a clip's first
-half, compared with its second. SMD is the paper's too, of the mouth about its middle; manner is SLD of how lips and jaw
-leave their rest, which no build of a face gets into. Ships nothing.
+half, compared with its second. On another's portrait much of SLD is the build of two faces, so it is given on a resting
+face of the clip's own person too, beside what the two halves of the clip itself are apart. SMD is the paper's too, of
+the mouth about its middle; manner is SLD of how lips and jaw leave their rest, which no build of a face
+gets into. Ships nothing.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from engine.face.find import Face
 from engine.motion.generate import Motion, MotionGenerator
 from engine.motion.net import LOWER_FACE, mouth_opening, rest_of
 from engine.motion.place import place
+from engine.style.expression import MOUTH
 from engine.style.extract import from_landmarks
 from engine.style.file import CLOSED, Style
 from engine.style.transfer import fit
@@ -65,15 +68,30 @@ def table_of(references: dict[str, np.ndarray], made: dict[str, np.ndarray]) -> 
     return np.array(rows)
 
 
-def to_own(reference: np.ndarray, rest: np.ndarray, motion: Motion, style: Style, face: Face) -> dict[str, float]:
+def own_faces(clips: dict[str, np.ndarray], face: Face) -> dict[str, Face]:
+    """Clip → the frame nearest to rest of its person's neutral clip, in the place of `face`'s points."""
+    made = {}
+    for name in clips:
+        person = name.split("_")[0]
+        points = next(points for other, points in clips.items() if other.startswith(person) and "neutral" in other)
+        canonical = to_canonical(points)[0]
+        apart = np.abs(canonical - rest_of(canonical))[:, MOUTH, :2].mean((1, 2))
+        made[name] = replace(face, landmarks=points[apart.argmin()])
+    return made
+
+
+def to_own(
+    reference: np.ndarray, rest: np.ndarray, motion: Motion, style: Style, face: Face, own: Face
+) -> dict[str, float]:
     """SLD and SMD of a motion on a face to canonical landmarks (T, 68, 3), and manner: SLD of how far lips and jaw are
-    from `rest` (68, 3), the reference's, and from the style's."""
+    from `rest` (68, 3), the reference's, and from the style's; SLD on the `own` face of who is seen there."""
     told = style_distances(reference, placed(motion, face), FPS, FPS, stride=STRIDE)
+    same = style_distances(reference, placed(motion, own), FPS, FPS, stride=STRIDE)
     lower = np.zeros((68, 1))
     lower[LOWER_FACE] = 68 / len(LOWER_FACE)
     moves = (reference - rest) * lower, (motion.offsets - style.resting(1.0)) * lower
     manner = style_distances(*moves, FPS, FPS, face_width(reference), stride=STRIDE)
-    return {"SLD": told["sld"], "SMD": told["smd"], "manner": manner["sld"]}
+    return {"SLD": told["sld"], "SMD": told["smd"], "manner": manner["sld"], "on the own face SLD": same["sld"]}
 
 
 def closures_kept(plain: Motion, styled: Motion) -> float:
@@ -124,8 +142,12 @@ def main() -> None:
             f"{label:18} nearest is right {right:4.0%}, SLD to own {np.diag(table).mean():.2f}, any {table.mean():.2f}"
         )
     compared: dict[str, list[dict[str, float]]] = {}
+    own = own_faces(clips, face)
+    halves = []
     for name, points in tqdm(clips.items(), unit="clip"):
         half = len(points) // 2
+        first, second = references[name][:half], references[name][half:]
+        halves += [style_distances(r, g, FPS, FPS, stride=STRIDE)["sld"] for r, g in ((first, second), (second, first))]
         for label, make in (("style code", from_landmarks), ("style transfer", lambda p, n: fit(p, n, fps=FPS))):
             for told, learned, other in (
                 ("to the clip it is of", points, points),
@@ -135,8 +157,9 @@ def main() -> None:
                 style = make(learned, name)
                 motion = generator.generate(sound, times, style=style)
                 rest = rest_of(to_canonical(learned)[0])
-                result = to_own(to_canonical(other)[0], rest, motion, style, face)
+                result = to_own(to_canonical(other)[0], rest, motion, style, face, own[name])
                 compared.setdefault(f"{label} {told}", []).append(result)
+    print(f"the clips' own two halves are apart by            SLD {np.mean(halves):.3f}")
     for label, rows in compared.items():
         print(f"{label:48} " + ", ".join(f"{key} {np.mean([row[key] for row in rows]):.3f}" for key in rows[0]))
 
