@@ -326,11 +326,7 @@ class Engine:
             "verb": "render",
             "engine": __version__,
             "landmarks": hashlib.sha256(np.ascontiguousarray(asked.landmarks).data).hexdigest(),
-            **(
-                {"gaze": hashlib.sha256(np.ascontiguousarray(asked.looks).data).hexdigest()}
-                if asked.looks.any()
-                else {}
-            ),
+            **({"gaze": hashlib.sha256(asked.looks.tobytes()).hexdigest()} if asked.looks.any() else {}),
             **({"shoulders": asked.shoulders} if asked.shoulders else {}),
             "fps": str(asked.fps),
             "image": picture.sha256,

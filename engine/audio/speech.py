@@ -140,12 +140,17 @@ def whisper_mel(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         yield ((np.maximum(logs, LOUDEST - 8) + 4) / 4).astype(np.float32)
 
 
+def step_count(duration: float) -> int:
+    """How many steps a sound of `duration` s has."""
+    return round(duration * RATE) // (2 * HOP) + 1
+
+
 @torch.inference_mode()
 def speech_features(sound: Sound, encoder: SpeechEncoder, seconds: float = 10.0) -> Iterator[np.ndarray]:
-    """(n, 512) float32, step i at i / 50 s, `floor(duration * 50) + 1` in all, streamed in blocks of up to 10 s."""
+    """(n, 512) float32, step i at i / 50 s, `step_count(duration)` in all, streamed in blocks of up to 10 s."""
     device = encoder.positions.device
     held = np.full((2 * LEAD, MELS), SILENCE, np.float32)
-    total = round(sound.duration * RATE) // (2 * HOP) + 1
+    total = step_count(sound.duration)
     quiet = np.full((2 * (CHUNK + FADE + TAIL), MELS), SILENCE, np.float32)
     mels = chain(whisper_mel(sound.blocks(RATE, seconds)), repeat(quiet))
     before: np.ndarray | None = None  # the last chunk's numbers for this chunk's first steps

@@ -122,7 +122,7 @@ class MotionGenerator:
 
     def codes(self, sound: Sound, progress: Progress = silent) -> tuple[np.ndarray, np.ndarray]:
         """Codes (n, K) float32 and the chance of speech (n,) at 50 Hz, natural in spread, still in silence."""
-        steps = int(sound.duration * CODES_PER_SECOND) + 1
+        steps = speech.step_count(sound.duration)
         raw = np.empty((steps, self.net.sizes.codes + 2), np.float32)
         done = 0
         for block in self._answers(speech_features(sound, self.encoder)):

@@ -9,8 +9,8 @@ alone, motion alone; and how many closures of the motion without style every sty
 transfer, which learns from the clip itself and so is also measured on what it did not see: fitted to a clip's first
 half, compared with its second. On another's portrait much of SLD is the build of two faces, so it is given on a resting
 face of the clip's own person too, beside what the two halves of the clip itself are apart. SMD is the paper's too, of
-the mouth about its middle; manner is SLD of how lips and jaw leave their rest, which no build of a face
-gets into. Ships nothing.
+the mouth about its middle; manner is SLD of how lips and jaw leave their rest, which no build of
+a face gets into. Ships nothing.
 """
 
 import argparse
@@ -68,15 +68,17 @@ def table_of(references: dict[str, np.ndarray], made: dict[str, np.ndarray]) -> 
     return np.array(rows)
 
 
-def own_faces(clips: dict[str, np.ndarray], face: Face) -> dict[str, Face]:
-    """Clip → the frame nearest to rest of its person's neutral clip, in the place of `face`'s points."""
+def own_faces(clips: dict[str, np.ndarray], references: dict[str, np.ndarray], face: Face) -> dict[str, Face]:
+    """Clip → `face` with the points of the frame nearest to rest of its person's neutral clip.
+
+    Landmarks (T, 68, 3) of each clip in pixels, and canonical."""
     made = {}
     for name in clips:
         person = name.split("_")[0]
-        points = next(points for other, points in clips.items() if other.startswith(person) and "neutral" in other)
-        canonical = to_canonical(points)[0]
+        neutral = next(other for other in clips if other.startswith(person) and "neutral" in other)
+        canonical = references[neutral]
         apart = np.abs(canonical - rest_of(canonical))[:, MOUTH, :2].mean((1, 2))
-        made[name] = replace(face, landmarks=points[apart.argmin()])
+        made[name] = replace(face, landmarks=clips[neutral][apart.argmin()])
     return made
 
 
@@ -142,7 +144,7 @@ def main() -> None:
             f"{label:18} nearest is right {right:4.0%}, SLD to own {np.diag(table).mean():.2f}, any {table.mean():.2f}"
         )
     compared: dict[str, list[dict[str, float]]] = {}
-    own = own_faces(clips, face)
+    own = own_faces(clips, references, face)
     halves = []
     for name, points in tqdm(clips.items(), unit="clip"):
         half = len(points) // 2

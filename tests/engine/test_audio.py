@@ -201,6 +201,20 @@ def encoder() -> SpeechEncoder:
     return SpeechEncoder.load(torch.device("cpu"))
 
 
+def test_attention_in_blocks_is_attention_within_the_band() -> None:
+    torch.manual_seed(0)
+    attention = speech_module.Attention().eval()
+    x = torch.randn(1, 300, speech_module.WIDTH)
+    step = torch.arange(300)
+    apart = step[None, :] - step[:, None]
+    band = (apart >= -speech_module.BACK) & (apart <= speech_module.AHEAD)
+    with torch.inference_mode():
+        q, k, v = attention.first(attention.norm(x)).view(1, 300, 3, speech_module.HEADS, -1).permute(2, 0, 3, 1, 4)
+        scores = (q @ k.transpose(2, 3) / q.shape[-1] ** 0.5).masked_fill(~band, -torch.inf)
+        whole = attention.second((scores.softmax(-1) @ v).transpose(1, 2).reshape(1, 300, -1))
+        torch.testing.assert_close(attention(x, band), whole, atol=1e-5, rtol=1e-5)
+
+
 def test_speech_features_are_the_same_whole_and_in_blocks(encoder: SpeechEncoder, speech: Path) -> None:
     sound = open_audio(speech)
     whole = np.concatenate(list(speech_features(sound, encoder, 60)))

@@ -10,13 +10,14 @@ import soundfile
 import torch
 
 from engine.audio.load import open_audio
+from engine.audio.speech import speech_features
 from engine.errors import InputError
 from engine.evaluation.metrics import correlation, silence_motion
 from engine.face.canonical import to_canonical
 from engine.face.find import Face
 from engine.motion.bank import BLINK_SECONDS, MOST, Bank
 from engine.motion.curves import cubic, smooth, soft_limit
-from engine.motion.generate import LOOK_AHEAD, WEIGHTS, Motion, MotionGenerator
+from engine.motion.generate import ENDING, LOOK_AHEAD, WEIGHTS, Motion, MotionGenerator
 from engine.motion.net import MotionNet, encode, mouth_opening, mouth_width
 from engine.motion.place import at_rest, place
 
@@ -178,6 +179,17 @@ def test_codes_stream_like_one_piece(generator: MotionGenerator, speech: Path) -
     pieces = np.concatenate(list(generator._answers(iter(np.array_split(features, 77)))))
     assert len(whole) == len(features)
     np.testing.assert_allclose(pieces, whole, atol=1e-5)
+
+
+def test_a_sound_that_ends_a_hair_before_a_step_is_heard_whole(generator: MotionGenerator, tmp_path: Path) -> None:
+    path = tmp_path / "hair.wav"
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(44_099), 44_100)
+    sound = open_audio(path)
+    heard = sum(map(len, speech_features(sound, generator.encoder)))
+    codes, talking = generator.codes(sound)
+    assert heard == 51
+    assert len(codes) == len(talking) == heard + ENDING
+    assert np.isfinite(codes).all()
 
 
 def test_the_banks_brows_are_brows() -> None:
