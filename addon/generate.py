@@ -64,7 +64,7 @@ def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
     audio.check(scene, strip)
     settings = scene.parlando
     style = style_file(settings.style_file)
-    if settings.mouth == "STYLE" and (reason := styles.why_no_mouth(scene)):
+    if settings.mouth != "OWN" and (reason := styles.why_no_mouth(scene)):
         raise Problem(f"{reason}: choose another style, or Mouth “Portrait”.")
     folder = takes.create_folder(preferences.takes_home(), strip.name)
     try:

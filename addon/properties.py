@@ -76,7 +76,17 @@ class ParlandoScene(bpy.types.PropertyGroup):
         description="Whose teeth and tongue are seen when the lips part",
         items=(
             ("OWN", "Portrait", "The portrait's own teeth where it shows them, else teeth made to fit it"),
-            ("STYLE", "Style", "What the reference frames of the style show: for a style made of this very person"),
+            (
+                "INSIDE",
+                "Style: Inside",
+                "Teeth and tongue as the reference frames of the style show them, in the portrait's place and light: "
+                "for a style made of anybody",
+            ),
+            (
+                "STYLE",
+                "Style: Lips and Inside",
+                "All that the reference frames of the style show of the mouth: for a style made of this very person",
+            ),
         ),
         default="OWN",
     )

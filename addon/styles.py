@@ -113,7 +113,7 @@ def why_no_mouth(scene: bpy.types.Scene) -> str:
     """Why the mouth cannot come from the chosen style; empty when it can."""
     style = chosen(scene)
     if style is None:
-        return "Choose a style made of this person first"
+        return "Choose a style made from a clip or pictures first"
     return "" if style.mouth else f"The style “{style.name}” keeps no picture of a mouth"
 
 

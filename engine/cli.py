@@ -56,7 +56,11 @@ def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
         made.add_argument("--mattes", action="store_true", help="mattes of head, face and mouth too")
         made.add_argument("--points", type=Path, help="where the portrait's 68 landmarks are: JSON of `landmarks`")
         made.add_argument(
-            "--mouth", default="own", choices=("own", "style"), help="teeth and tongue: guessed, or the style's frames'"
+            "--mouth",
+            default="own",
+            choices=("own", "inside", "style"),
+            help="teeth and tongue: the portrait's own or made, those inside the style's frames, or with the lips too: "
+            "for a style made of this very person",
         )
 
     dub = verb("dub", "Audio and a portrait become a take: landmarks and frames.")

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +48,7 @@ from engine.png import encode_png
 from engine.preview import Preview
 from engine.progress import Progress, silent
 from engine.render import pattern
+from engine.render.inside import incisal_edge
 from engine.render.pattern import Pattern
 from engine.render.renderer import MATTES, Renderer
 from engine.style.extract import from_landmarks
@@ -58,6 +59,7 @@ from engine.take import Landmarks, Take, frame_hashes, read_frame, replacing, sh
 STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}  # rough shares of the time, for one overall bar
 HEARD_RATE = 24000  # Hz of audio.wav: 1/120 s, the shift of the features, is a whole number of samples
 _BLOCK = 10.0  # seconds of sound held at once
+MOUTHS = "own", "inside", "style"
 PATTERNS = "patterns.safetensors"  # of a take: what its mouth may show beside the portrait's own
 LIVE_KEPT = 4  # renderers of `frame` that stay loaded
 
@@ -95,7 +97,8 @@ class DubRequest:
     linear: bool = False  # light instead of sRGB, in exr
     mattes: bool = False  # of head, face and mouth too
     points: list[list[float]] | None = None  # the portrait's 68 landmarks as somebody placed them, px
-    mouth: str = "own"  # what is seen between the lips: the portrait's "own", or what the "style"'s frames show
+    # What a mouth shows: the portrait's "own", the "inside" of the style's, or that and its lips: "style".
+    mouth: str = "own"
     side: int | None = None  # longer side of the frames, where they shall be smaller than the portrait
     shoulders: float = 1.0  # how far they follow the head
 
@@ -193,7 +196,7 @@ class Engine:
             picture, face = _smaller(picture, factor), find.face_of(face.mesh * np.float32(factor), 1.0)
         style_path = style_file.named(request.style)
         style = style_file.load(style_path) if style_path else None
-        patterns = _patterns(request, style)
+        patterns = _patterns(request, style, note)
         identity = {
             "verb": "dub",
             "engine": __version__,
@@ -302,7 +305,7 @@ class Engine:
         picture = image.load(request.image)
         style_path = style_file.named(request.style)
         # The landmarks have the style already: only its mouth, and whether it can be used, are of interest.
-        patterns = _patterns(request, style_file.load(style_path) if style_path is not None else None)
+        patterns = _patterns(request, style_file.load(style_path) if style_path is not None else None, note)
         if asked.size != picture.size:
             raise InputError(
                 f"{request.landmarks} was made for a picture of {asked.size[0]} × {asked.size[1]} pixels, "
@@ -556,18 +559,19 @@ def _face(picture: Picture, request: DubRequest | RenderRequest) -> Face:
     return find.find(picture, request.face)
 
 
-def _patterns(request: DubRequest | RenderRequest, style: Style | None) -> list[Pattern]:
+def _patterns(request: DubRequest | RenderRequest, style: Style | None, note: Note) -> list[Pattern]:
     """What the mouth may show beside the portrait's own. InputError when it is not to be had."""
     if request.mouth == "own":
         return []
-    if request.mouth != "style":
-        raise InputError(f"mouth is {request.mouth}: it is own or style.")
+    if request.mouth not in MOUTHS:
+        raise InputError(f"mouth is {request.mouth}: it is {', '.join(MOUTHS)}.")
     if style is None or not style.patterns:
         which = f"The style {style.name} keeps no pictures of a mouth" if style else "There is no style"
-        raise InputError(
-            f"{which}: make one from a clip or pictures of this person, or leave the portrait's own mouth."
-        )
-    return style.patterns
+        raise InputError(f"{which}: make one from a clip or pictures of somebody, or leave the portrait's own mouth.")
+    if request.mouth == "inside" and incisal_edge(style.patterns) is None:
+        note(f"The frames of the style {style.name} show no upper teeth: the mouth's inside stays the portrait's.")
+        return []
+    return [replace(one, lips=request.mouth == "style") for one in style.patterns]
 
 
 def _keep(patterns: Sequence[Pattern], take: Take) -> None:

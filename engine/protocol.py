@@ -11,7 +11,7 @@ Blender → engine, one object a line:
     {"audio": str, "image": str, "style": str|null, "strength": 1.0, "fps": [24, 1], "frames": 264|null, "seed": 0,
      "head": 1.0, "blinks": 1.0, "brows": 1.0, "gaze": 1.0, "shoulders": 1.0, "face": 0,
      "points": [[x, y, z] × 68]|null,
-     "mouth": "own"|"style", "preview": bool, "out": str}
+     "mouth": "own"|"inside"|"style", "preview": bool, "out": str}
 (`fps` is a fraction [numerator, denominator]; `frames`, where given, overrides T = round(duration × fps).)
 and for render
     {"landmarks": str, "image": str, "style": str|null, "take": str|null, "face": 0, "preview": bool, "out": str}

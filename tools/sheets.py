@@ -1,7 +1,8 @@
-"""Contact sheets of different portraits that say one sentence: docs/pictures/steps.jpg and docs/pictures/strips.jpg.
+"""Contact sheets of different portraits that say one sentence: steps.jpg, strips.jpg and insides.jpg in docs/pictures.
 
     .venv/bin/python tools/sheets.py [--data ../shared/data] [--out docs/pictures] [--work FOLDER]
 
+Insides: mouths with teeth and tongue of two strangers' films beside the portrait's own (`--mouth inside`).
 Steps: the frames of the sentence whose lips are closed, a fifth open, … as wide as they get, a row for each portrait.
 Strips: twelve frames in a row around the mouth. Portraits are those of the demo and of the training data's folder; each
 is rendered by `parlando dub` with the demo's speech. Judges nothing: they are there to be looked at.
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "demo" / "source"
 TILE, MOUTH = 190, 100  # px
 STEPS, ROW = 6, 12
+WORN, WEARERS = ("ocasio_cortez", "hill"), (1, 2, 4)  # films of addresses, and which of SOURCES get their insides
 SECONDS = 4.0
 # What is shown, and where it comes from: of the demo, of portraits/, or a film of addresses/ and its frame.
 PORTRAITS = "portraits/"  # by its place in index.json
@@ -62,13 +64,47 @@ def pictures(data: Path, folder: Path) -> list[tuple[str, Path]]:
     return made
 
 
-def speak(title: str, image: Path, take: Path) -> None:
-    """A take of the demo's first seconds."""
+def speak(title: str, image: Path, take: Path, inside: Path | None = None) -> None:
+    """A take of the demo's first seconds; `inside`: the style whose teeth and tongue are seen."""
     command = [sys.executable, "-m", "engine", "dub", "--audio", str(SOURCE / "jfk.wav"), "--image", str(image)]
     command += ["--out", str(take), "--frames", str(round(SECONDS * 25)), "--no-preview"]
     if "points by hand" in title:
         command += ["--points", str(SOURCE / "cartoon_points.json")]
+    if inside is not None:
+        command += ["--style", str(inside), "--strength", "0", "--mouth", "inside"]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def style_of(film: Path, style: Path) -> Path:
+    """A style made of a film, unless it is there."""
+    if not style.exists():
+        command = [sys.executable, "-m", "engine", "style", str(film), "--out", str(style)]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return style
+
+
+def worn(title: str, image: Path, data: Path, work: Path) -> np.ndarray:
+    """A portrait's mouth in even steps: its own inside, then that of each film in WORN."""
+    rows = []
+    for film in (None, *WORN):
+        take = work / f"take_{image.stem}{f'_{film}' if film else ''}"
+        if film is not None:
+            style = style_of(data / "addresses" / f"{film}.mp4", work / f"{film}.safetensors")
+            speak(title, image, take, style)
+        made = Landmarks.load(take / "landmarks.npz").landmarks
+        gaps = np.array([lip_gap(points) for points in made])
+        chosen = [int(np.abs(gaps - share * gaps.max()).argmin()) for share in np.linspace(0, 1, STEPS)]
+        frames = [cv2.imread(str(take / "frames" / f"{k + 1:06d}.png")) for k in chosen]
+        mouths = [made[k, 48:68, :2] for k in chosen]
+        rows.append(
+            np.hstack(
+                [
+                    crop(f, m, 1.6, TILE, mouths[-1] - mouths[-1].mean(0) + m.mean(0))
+                    for f, m in zip(frames, mouths, strict=True)
+                ]
+            )
+        )
+    return label(np.vstack(rows), f"{title}: its own, and two strangers' insides")
 
 
 def crop(frame: np.ndarray, points: np.ndarray, around: float, side: int, still: np.ndarray) -> np.ndarray:
@@ -98,8 +134,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "sheets", help="folder of the takes")
     chosen = parser.parse_args()
     chosen.work.mkdir(parents=True, exist_ok=True)
-    steps, strips = [], []
-    for title, image in pictures(chosen.data, chosen.work):
+    steps, strips, insides = [], [], []
+    for number, (title, image) in enumerate(pictures(chosen.data, chosen.work)):
         take = chosen.work / f"take_{image.stem}"
         speak(title, image, take)
         made = Landmarks.load(take / "landmarks.npz").landmarks
@@ -112,8 +148,10 @@ def main() -> None:
         mouth = made[first, 48:68, :2]
         row = np.hstack([crop(frames[k], mouth, 1.6, MOUTH, mouth) for k in range(first, first + ROW)])
         strips.append(label(row, title))
+        if number in WEARERS:
+            insides.append(worn(title, image, chosen.data, chosen.work))
         print(title, flush=True)
-    for name, rows in (("steps", steps), ("strips", strips)):
+    for name, rows in (("steps", steps), ("strips", strips), ("insides", insides)):
         cv2.imwrite(str(chosen.out / f"{name}.jpg"), np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 

@@ -97,7 +97,7 @@ class PARLANDO_PT_batch(bpy.types.Panel):
         column.prop(item, "style_file")
         if item.style_file:
             column.prop(item, "strength")
-            column.row().prop(item, "mouth", expand=True)
+            column.prop(item, "mouth")
         for name in ("head", "blinks", "brows", "shoulders", "gaze", "seed"):
             column.prop(item, name)
 

@@ -51,8 +51,8 @@ class PARLANDO_PT_generate(bpy.types.Panel):
         row.enabled = bool(settings.style_file)
         row.prop(settings, "strength")
         if settings.style_file:
-            column.row().prop(settings, "mouth", expand=True)
-            if settings.mouth == "STYLE":
+            column.prop(settings, "mouth")
+            if settings.mouth != "OWN":
                 parts.reason(column, context, styles.why_no_mouth(scene))
         header, body = layout.panel("parlando_motion", default_closed=True)
         header.label(text="Motion")

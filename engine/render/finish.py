@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.render.generator import CPU, SLOTS, generator
+from engine.render.inside import Insides
+from engine.render.mouth import MouthInterior
 from engine.render.patch import Box, around
 from engine.render.pattern import (
     FINE,
@@ -46,14 +48,21 @@ class Finish:
         landmarks: Array,
         patterns: Sequence[Pattern] = (),
         device: torch.device = CPU,
+        interior: MouthInterior | None = None,
     ) -> None:
-        """`rgb` (H, W, 3) the portrait as networks see it, `landmarks` (68, 3) its own. The network is on `device`."""
+        """`rgb` (H, W, 3) the portrait as networks see it, `landmarks` (68, 3) its own. The network is on `device`.
+        `interior`: the portrait's own inside of the mouth, needed where patterns show no lips."""
         self.device = device
         self.network, weights = generator(device)
         affine = square_of(landmarks)
         own = np.asarray(cut(rgb, affine, SIZE), np.uint8)
         skin = skin_of(own, placed(landmarks[:, :2], inverse(affine)))
-        self.patterns = Patterns(patterns[:SLOTS], skin)
+        self.interior = interior
+        self.patterns: Patterns | Insides
+        if interior is not None and patterns and not all(pattern.lips for pattern in patterns):
+            self.patterns = Insides(patterns[:SLOTS], interior)
+        else:
+            self.patterns = Patterns(patterns[:SLOTS], skin)
         told = [weights, *(pattern.fingerprint for pattern in patterns[:SLOTS])]
         self.fingerprint = hashlib.sha256(" ".join(told).encode()).hexdigest()[:16]
 
@@ -66,11 +75,11 @@ class Finish:
         corner = np.array(limits[:2], np.float64)
         affine[:, 2] -= corner
         at = placed(landmarks[:, :2] - corner, inverse(affine))
-        shown = self.patterns.draw(at)
+        shown = self._drawn(landmarks, corner, affine, at, SIZE)
         shares = self._answer(frame, affine, at, shown)
         each = float(np.hypot(affine[0, 0], affine[1, 0]))
         if each > COARSE and len(shown):
-            shown = self.patterns.draw(at, FINE)
+            shown = self._drawn(landmarks, corner, affine, at, FINE)
         own, more = self._applied(shares, shown, share)
         size = own.shape[0]
         corners = placed(np.array([[0, 0], [SIZE, 0], [0, SIZE], [SIZE, SIZE]], np.float64), affine)
@@ -91,6 +100,14 @@ class Finish:
             view[:] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
         else:
             view[:] = np.maximum(mixed, 0.0)
+
+    def _drawn(self, landmarks: Array, corner: Array, affine: Array, at: Array, size: int) -> NDArray[np.uint8]:
+        """The patterns (n, size, size, 4) on the frame's landmarks (68, 3) px, `at` (68, 2) in its square."""
+        if isinstance(self.patterns, Patterns):
+            return self.patterns.draw(at, size)
+        assert self.interior is not None
+        edge = self.interior.edge(landmarks)[:2] - corner
+        return self.patterns.draw(at, size, placed(edge.astype(np.float64), inverse(affine)))
 
     def _answer(self, frame: Pixels, affine: Array, at: Array, shown: NDArray[np.uint8]) -> Array:
         """The patterns' shares (128, 128, 4) of a frame, for landmarks `at` (68, 2) of its square and patterns

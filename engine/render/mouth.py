@@ -594,6 +594,11 @@ class MouthInterior:
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()[:16]
 
+    def edge(self, landmarks: Array) -> Array:
+        """(3,) px: the middle of the upper incisal edge in a frame with `landmarks` (68, 3) px."""
+        source = self.source[SKULL]
+        return fit(source, np.asarray(landmarks, np.float32)[SKULL], SKULL_TRUST).apply(self.head.edge)
+
     def jaw(self, landmarks: Array, move: Similarity) -> Array:
         """Where the middle of the lower incisal edge is: (3,) mm from the upper one's, in the head's axes."""
         chin = move.undo(landmarks[CHIN]).mean(0) - self.source[CHIN].mean(0)

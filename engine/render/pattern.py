@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import safetensors.numpy
+import safetensors
 from numpy.typing import NDArray
 
 from engine.errors import InputError
@@ -29,6 +29,7 @@ from engine.tensors import packed
 Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 
+FORMAT = "parlando-patterns-1"  # of a take's file
 SIZE = 128  # px, the square as the generator sees it
 FINE = 256  # px, the square of a reference
 SPAN = 1.2  # of the unit: the square's side
@@ -87,10 +88,12 @@ def cut(picture: NDArray[np.generic], affine: Array, size: int) -> NDArray[np.ge
 
 @dataclass(frozen=True)
 class Pattern:
-    """One reference frame: `pixels` (FINE, FINE, 3) uint8 its mouth's square, `landmarks` (68, 2) px of that square."""
+    """One reference frame: `pixels` (FINE, FINE, 3) uint8 its mouth's square, `landmarks` (68, 2) px of that square.
+    `lips`: whether they and the skin around them may be seen too, or only what is between them (`inside.py`)."""
 
     pixels: Bytes
     landmarks: Array
+    lips: bool = True
 
     @staticmethod
     def of(rgb: Bytes, landmarks: Array) -> "Pattern":
@@ -116,7 +119,9 @@ class Pattern:
 
     @property
     def fingerprint(self) -> str:
-        return hashlib.sha256(self.pixels.tobytes() + self.landmarks.astype(np.float32).tobytes()).hexdigest()[:16]
+        kind = b"" if self.lips else b"inside"
+        told = self.pixels.tobytes() + self.landmarks.astype(np.float32).tobytes() + kind
+        return hashlib.sha256(told).hexdigest()[:16]
 
 
 def save(patterns: Sequence[Pattern], path: Path) -> None:
@@ -125,8 +130,9 @@ def save(patterns: Sequence[Pattern], path: Path) -> None:
         "mouths": np.stack([pattern.pixels for pattern in patterns]),
         "mouth_points": np.stack([pattern.landmarks for pattern in patterns]).astype(np.float32),
     }
+    about = {"format": FORMAT, "seen": "lips" if all(pattern.lips for pattern in patterns) else "inside"}
     with replacing(path) as part:
-        part.write_bytes(packed(tensors, {"format": "parlando-patterns-1"}))
+        part.write_bytes(packed(tensors, about))
 
 
 def load(path: Path) -> list[Pattern]:
@@ -134,13 +140,14 @@ def load(path: Path) -> list[Pattern]:
     if not path.exists():
         return []
     try:
-        tensors = safetensors.numpy.load_file(path)
-        mouths, points = tensors["mouths"], tensors["mouth_points"]
+        with safetensors.safe_open(path, "np") as file:
+            lips = file.metadata().get("seen", "lips") == "lips"
+            mouths, points = file.get_tensor("mouths"), file.get_tensor("mouth_points")
         if mouths.shape[1:] != (FINE, FINE, 3) or points.shape != (len(mouths), 68, 2):
             raise ValueError("shapes")
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as problem:
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, AttributeError) as problem:
         raise InputError(f"{path} is damaged: generate the take again.") from problem
-    return [Pattern(*pair) for pair in zip(mouths, points, strict=True)]
+    return [Pattern(*pair, lips) for pair in zip(mouths, points, strict=True)]
 
 
 def skin_of(square: Bytes, landmarks: Array) -> Array:
@@ -203,13 +210,12 @@ class Patterns:
             there = Lips.slit(own)
             jaw = away[[7, 8, 9]].mean(0)
             upper_row, lower_row = (self._within(there, nodes + shift) for shift in (np.zeros(2), jaw))
-            made[index, ..., :3] = self._seen(colours, where + (upper_row - where) * inside, size)
-            low = self._seen(colours, where + (lower_row - where) * inside, size).astype(np.float32)
+            made[index, ..., :3] = seen(colours, where + (upper_row - where) * inside, size)
+            low = seen(colours, where + (lower_row - where) * inside, size).astype(np.float32)
             over = made[index, ..., :3]
             over[:] = np.rint(over + (low - over) * behind)
-            needed = max(OPEN, ENOUGH * slit.gap / (SIZE / SPAN))
-            shown = float(smoothstep((self.openings[index] / needed - HALF) / (1 - HALF)))
-            known = np.clip(255 * (1.0 - opened * (1.0 - shown)), 0, 255).astype(np.uint8)
+            far = shown(self.openings[index], slit.gap)
+            known = np.clip(255 * (1.0 - opened * (1.0 - far)), 0, 255).astype(np.uint8)
             made[index, ..., 3] = known if size == SIZE else cv2.resize(known, (size, size))
         return made
 
@@ -220,14 +226,21 @@ class Patterns:
         low = np.maximum(0.5 - heights[..., 0], 0.0) - np.maximum(heights[..., 1] + 0.5, 0.0)
         return np.asarray(at + slit.below * low[..., None])
 
-    @staticmethod
-    def _seen(colours: Bytes, where: Array, size: int) -> Bytes:
-        """(size, size, 3) of a reference's square, read at coarse places (h, w, 2) in px of a square of SIZE."""
-        fine = upsample(where.astype(np.float32), STEP, SIZE, SIZE)
-        if size != SIZE:
-            fine = cv2.resize(fine, (size, size), interpolation=cv2.INTER_LINEAR)
-        at = (fine + np.float32(0.5)) * np.float32(FINE / SIZE) - np.float32(0.5)
-        return np.asarray(cv2.remap(colours, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+def seen(colours: Bytes, where: Array, size: int) -> Bytes:
+    """(size, size, 3) of a reference's square (FINE, FINE, 3), read at coarse places (h, w, 2) in px of a square of
+    SIZE, `STEP` apart."""
+    fine = upsample(where.astype(np.float32), STEP, SIZE, SIZE)
+    if size != SIZE:
+        fine = cv2.resize(fine, (size, size), interpolation=cv2.INTER_LINEAR)
+    at = (fine + np.float32(0.5)) * np.float32(FINE / SIZE) - np.float32(0.5)
+    return np.asarray(cv2.remap(colours, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def shown(opening: float, gap: float) -> float:
+    """How far a reference whose lips are `opening` units apart has an inside to fill a gap, px of a square of SIZE."""
+    needed = max(OPEN, ENOUGH * gap / (SIZE / SPAN))
+    return float(smoothstep((opening / needed - HALF) / (1 - HALF)))
 
 
 def facial_map(landmarks: Array) -> Bytes:
