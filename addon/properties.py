@@ -74,18 +74,20 @@ class ParlandoScene(bpy.types.PropertyGroup):
     mouth: bpy.props.EnumProperty(
         name="Mouth",
         description="Whose teeth and tongue are seen when the lips part",
-        items=(
-            ("OWN", "Portrait", "The portrait's own teeth where it shows them, else teeth made to fit it"),
+        items=(  # by their numbers scenes keep them
+            ("OWN", "Portrait", "The portrait's own teeth where it shows them, else teeth made to fit it", 0),
             (
                 "INSIDE",
                 "Style: Inside",
                 "Teeth and tongue as the reference frames of the style show them, in the portrait's place and light: "
                 "for a style made of anybody",
+                2,
             ),
             (
                 "STYLE",
                 "Style: Lips and Inside",
                 "All that the reference frames of the style show of the mouth: for a style made of this very person",
+                1,
             ),
         ),
         default="OWN",

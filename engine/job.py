@@ -49,6 +49,7 @@ from engine.preview import Preview
 from engine.progress import Progress, silent
 from engine.render import pattern
 from engine.render.inside import incisal_edge
+from engine.render.mouth import is_drawn
 from engine.render.pattern import Pattern
 from engine.render.renderer import MATTES, Renderer
 from engine.style.extract import from_landmarks
@@ -196,7 +197,7 @@ class Engine:
             picture, face = _smaller(picture, factor), find.face_of(face.mesh * np.float32(factor), 1.0)
         style_path = style_file.named(request.style)
         style = style_file.load(style_path) if style_path else None
-        patterns = _patterns(request, style, note)
+        patterns = _patterns(request, style, picture, face, note)
         identity = {
             "verb": "dub",
             "engine": __version__,
@@ -305,7 +306,7 @@ class Engine:
         picture = image.load(request.image)
         style_path = style_file.named(request.style)
         # The landmarks have the style already: only its mouth, and whether it can be used, are of interest.
-        patterns = _patterns(request, style_file.load(style_path) if style_path is not None else None, note)
+        style = style_file.load(style_path) if style_path is not None else None
         if asked.size != picture.size:
             raise InputError(
                 f"{request.landmarks} was made for a picture of {asked.size[0]} × {asked.size[1]} pixels, "
@@ -318,12 +319,13 @@ class Engine:
             old = Landmarks.load(request.take / "landmarks.npz")
             snap(asked, old)
             asked.shoulders = old.shoulders if asked.shoulders is None else asked.shoulders
-            patterns = pattern.load(request.take / PATTERNS) or patterns
         known = next((lm for lm in (asked, old) if lm is not None and lm.image_sha256 == picture.sha256), None)
         if known is not None and known.source_mesh is not None and request.points is None:
             face = find.face_of(known.source_mesh, 1.0)
         else:
             face = _face(picture, request)
+        patterns = pattern.load(request.take / PATTERNS) if request.take is not None else []
+        patterns = patterns or _patterns(request, style, picture, face, note)
         asked.source_landmarks, asked.source_mesh, asked.image_sha256 = face.landmarks, face.mesh, picture.sha256
         identity = {
             "verb": "render",
@@ -559,7 +561,9 @@ def _face(picture: Picture, request: DubRequest | RenderRequest) -> Face:
     return find.find(picture, request.face)
 
 
-def _patterns(request: DubRequest | RenderRequest, style: Style | None, note: Note) -> list[Pattern]:
+def _patterns(
+    request: DubRequest | RenderRequest, style: Style | None, picture: Picture, face: Face, note: Note
+) -> list[Pattern]:
     """What the mouth may show beside the portrait's own. InputError when it is not to be had."""
     if request.mouth == "own":
         return []
@@ -568,9 +572,15 @@ def _patterns(request: DubRequest | RenderRequest, style: Style | None, note: No
     if style is None or not style.patterns:
         which = f"The style {style.name} keeps no pictures of a mouth" if style else "There is no style"
         raise InputError(f"{which}: make one from a clip or pictures of somebody, or leave the portrait's own mouth.")
-    if request.mouth == "inside" and incisal_edge(style.patterns) is None:
-        note(f"The frames of the style {style.name} show no upper teeth: the mouth's inside stays the portrait's.")
-        return []
+    if request.mouth == "inside":
+        reason = ""
+        if is_drawn(picture.rgb, face.landmarks):
+            reason = f"{request.image.name} is a drawing"
+        elif incisal_edge(style.patterns) is None:
+            reason = f"The frames of the style {style.name} show no upper teeth"
+        if reason:
+            note(f"{reason}: the mouth's inside stays the portrait's.")
+            return []
     return [replace(one, lips=request.mouth == "style") for one in style.patterns]
 
 

@@ -46,12 +46,12 @@ class Finish:
         self,
         rgb: Pixels,
         landmarks: Array,
+        interior: MouthInterior,
         patterns: Sequence[Pattern] = (),
         device: torch.device = CPU,
-        interior: MouthInterior | None = None,
     ) -> None:
-        """`rgb` (H, W, 3) the portrait as networks see it, `landmarks` (68, 3) its own. The network is on `device`.
-        `interior`: the portrait's own inside of the mouth, needed where patterns show no lips."""
+        """`rgb` (H, W, 3) the portrait as networks see it, `landmarks` (68, 3) its own, `interior` its own inside of
+        the mouth. The network is on `device`."""
         self.device = device
         self.network, weights = generator(device)
         affine = square_of(landmarks)
@@ -59,10 +59,10 @@ class Finish:
         skin = skin_of(own, placed(landmarks[:, :2], inverse(affine)))
         self.interior = interior
         self.patterns: Patterns | Insides
-        if interior is not None and patterns and not all(pattern.lips for pattern in patterns):
-            self.patterns = Insides(patterns[:SLOTS], interior)
-        else:
+        if all(pattern.lips for pattern in patterns):
             self.patterns = Patterns(patterns[:SLOTS], skin)
+        else:
+            self.patterns = Insides(patterns[:SLOTS], interior)
         told = [weights, *(pattern.fingerprint for pattern in patterns[:SLOTS])]
         self.fingerprint = hashlib.sha256(" ".join(told).encode()).hexdigest()[:16]
 
@@ -105,9 +105,8 @@ class Finish:
         """The patterns (n, size, size, 4) on the frame's landmarks (68, 3) px, `at` (68, 2) in its square."""
         if isinstance(self.patterns, Patterns):
             return self.patterns.draw(at, size)
-        assert self.interior is not None
         edge = self.interior.edge(landmarks)[:2] - corner
-        return self.patterns.draw(at, size, placed(edge.astype(np.float64), inverse(affine)))
+        return self.patterns.draw(at, placed(edge, inverse(affine)), size)
 
     def _answer(self, frame: Pixels, affine: Array, at: Array, shown: NDArray[np.uint8]) -> Array:
         """The patterns' shares (128, 128, 4) of a frame, for landmarks `at` (68, 2) of its square and patterns

@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 from engine.render.field import Grid, upsample
 from engine.render.fill import smoothstep
+from engine.render.head import Frame
 from engine.render.lips import Lips
-from engine.render.mouth import LUMINANCE, MouthInterior, measure_blur, to_linear, to_srgb
+from engine.render.mouth import CHIN, LUMINANCE, MouthInterior, measure_blur, to_linear, to_srgb
 from engine.render.patch import covered
-from engine.render.pattern import BEHIND, FINE, OPEN, SIZE, SPAN, STEP, Pattern, inverse, placed, seen, shown, square_of
+from engine.render.pattern import BEHIND, FINE, OPEN, SIZE, SPAN, STEP, Pattern, depth, seen, shown
 
 Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
 
 LOWER_LIP = [65, 66, 67]
 JAW_OPENS = [*range(4, 13), *range(55, 60), *LOWER_LIP]  # landmarks that go down with the jaw
-CHIN = [7, 8, 9]
 HALVES = 0.3  # of a reference's opening: within so much about its middle its two rows of teeth part
 CHIN_SHARE = 0.7  # of the chin's way to the side that the lower teeth go, as in `mouth.py`
 REACH, CLEAR = 4, 0.5  # light that falls by so much of its range over so many px of FINE to either side: teeth end
@@ -42,14 +42,15 @@ class Insides:
         placed."""
         self.patterns = list(patterns)
         self.openings = [pattern.opening for pattern in self.patterns]
+        self.points = [pattern.in_square for pattern in self.patterns]
+        self.slits = [Lips.slit(points) for points in self.points]
         self.interior = interior
         self.edge = incisal_edge(self.patterns)
         self.colours = matched(self.patterns, interior)
 
-    def draw(self, landmarks: Array, size: int = SIZE, edge: Array | None = None) -> Bytes:
+    def draw(self, landmarks: Array, edge: Array, size: int = SIZE) -> Bytes:
         """(n, size, size, 4) uint8 for landmarks (68, 2) px of the frame's square of SIZE: RGB and how far it is known,
-        only between the lips. `edge` (2,): where in that square the middle of the portrait's upper incisal edge is;
-        without it where it is in the portrait."""
+        only between the lips. `edge` (2,): where in that square the middle of the portrait's upper incisal edge is."""
         made = np.zeros((len(self.patterns), size, size, 4), np.uint8)
         slit = Lips.slit(landmarks)
         if self.edge is None or self.interior.drawn or slit.gap < 1.0:
@@ -57,17 +58,15 @@ class Insides:
         grid = Grid.of_pixels(0, 0, SIZE, SIZE, STEP)
         nodes = grid.nodes()
         heights = slit.heights(nodes)
-        behind = upsample(smoothstep((_depth(heights) - BEHIND[0]) / (BEHIND[1] - BEHIND[0])), STEP, SIZE, SIZE)
+        behind = upsample(smoothstep((depth(heights) - BEHIND[0]) / (BEHIND[1] - BEHIND[0])), STEP, SIZE, SIZE)
         opened = covered(upsample(heights, STEP, SIZE, SIZE), 1.0)
-        above = (self.edge + 0.5) * (SIZE / FINE) - 0.5 - (self._own_edge() if edge is None else edge)
-        for index, (pattern, colours) in enumerate(zip(self.patterns, self.colours, strict=True)):
-            own = pattern.in_square
-            there = Lips.slit(own)
+        above = (self.edge + 0.5) * (SIZE / FINE) - 0.5 - edge
+        for index, (own, there, colours) in enumerate(zip(self.points, self.slits, self.colours, strict=True)):
             below = np.array([CHIN_SHARE * (own - landmarks)[CHIN, 0].mean(), (own - landmarks)[LOWER_LIP, 1].mean()])
             known, pixels = [], []
             for row, half in ((nodes + above, -1), (nodes + below, 1)):
                 at = there.heights(row)
-                side = smoothstep(0.5 + half * (_depth(at) - 0.5) / HALVES)  # the other row of teeth stays where it is
+                side = smoothstep(0.5 + half * (depth(at) - 0.5) / HALVES)  # the other row of teeth stays where it is
                 known.append(upsample(covered(at, 3.0, grown=-1.0) * side, STEP, SIZE, SIZE))
                 pixels.append(seen(colours, row, size).astype(np.float32))
             far = [known[0] * (1.0 - behind), known[1] * behind]
@@ -77,15 +76,6 @@ class Insides:
             whole = np.clip(255 * shown(self.openings[index], slit.gap) * opened * whole, 0, 255).astype(np.uint8)
             made[index, ..., 3] = cv2.resize(whole, (size, size))
         return made
-
-    def _own_edge(self) -> Array:
-        source = self.interior.source
-        return placed(self.interior.head.edge[:2].astype(np.float64), inverse(square_of(source)))
-
-
-def _depth(heights: Array) -> Array:
-    """How deep points are in an opening, 0 at the upper lip and 1 at the lower, from `Slit.heights` (..., 3)."""
-    return np.asarray(np.clip(heights[..., 0] / np.maximum(heights[..., 0] - heights[..., 1], 1e-3), 0.0, 1.0))
 
 
 def incisal_edge(patterns: Sequence[Pattern]) -> Array | None:
@@ -130,25 +120,17 @@ def matched(patterns: Sequence[Pattern], interior: MouthInterior) -> list[Bytes]
         return [pattern.pixels for pattern in patterns]
     black, white = _ends(np.concatenate(theirs))
     to_black, to_white = _ends(np.concatenate(own))
-    unit = float(np.linalg.norm(interior.source[45, :2] - interior.source[36, :2]))
+    black, white = interior.coloured(black), interior.coloured(white)
+    unit = Frame.of(interior.source).unit
     made = []
     for pattern in patterns:
-        linear = to_linear(pattern.pixels / np.float32(255))
-        grey = (linear @ LUMINANCE)[..., None]
-        linear = grey + (linear - grey) * interior.colorful
-        lowest, highest = (grey_of(end, interior.colorful) for end in (black, white))
-        linear = (linear - lowest) * (to_white - to_black) / np.maximum(highest - lowest, 0.01) + to_black
+        linear = interior.coloured(to_linear(pattern.pixels / np.float32(255)))
+        linear = (linear - black) * (to_white - to_black) / np.maximum(white - black, 0.01) + to_black
         softer = (interior.blur * FINE / (SPAN * unit)) ** 2 - measure_blur(pattern.pixels, _level(pattern)) ** 2
         if softer > 0.1:
             linear = cv2.GaussianBlur(linear, (0, 0), float(np.sqrt(softer)))
         made.append(np.rint(255 * to_srgb(linear.astype(np.float32))).astype(np.uint8))
     return made
-
-
-def grey_of(color: Array, colorful: float) -> Array:
-    """A linear colour (3,) with so much of its colour left."""
-    grey = float(color @ LUMINANCE)
-    return np.asarray(grey + (color - grey) * colorful)
 
 
 def _level(pattern: Pattern) -> Array:
@@ -166,8 +148,7 @@ def _inside(rgb: Array, points: Array) -> Array:
 def _own_inside(opening: float, interior: MouthInterior) -> Array:
     """Linear RGB (N, 3) of the portrait's own inside, its mouth opened so far in units of the face."""
     points = interior.source.astype(np.float32).copy()
-    unit = float(np.linalg.norm(points[45, :2] - points[36, :2]))
-    points[JAW_OPENS] += opening * unit * interior.head.axes[:, 1]
+    points[JAW_OPENS] += opening * Frame.of(interior.source).unit * interior.head.axes[:, 1]
     low, high = np.floor(points[60:, :2].min(0)).astype(int) - 2, np.ceil(points[60:, :2].max(0)).astype(int) + 3
     made = interior.layer(points, (int(low[0]), int(low[1]), int(high[0]), int(high[1])))
     return to_linear(np.ascontiguousarray(made[made[..., 3] > 0.95][:, :3]))

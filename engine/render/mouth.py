@@ -483,7 +483,7 @@ class MouthInterior:
         self.black = light.black * min(
             1.0, HAZIEST * float(light.skin @ LUMINANCE) / max(float(light.black @ LUMINANCE), 1e-6)
         )
-        self.cavity, self.cheek = self._coloured(CAVITY), self._coloured(CHEEK)
+        self.cavity, self.cheek = self.coloured(CAVITY), self.coloured(CHEEK)
         self.drawn = is_drawn(picture_rgb, self.source)
         own = None if self.drawn else find_teeth(picture_rgb, self.source, self.head)
         if own is not None:
@@ -499,17 +499,17 @@ class MouthInterior:
             self.tooth = light.bright.copy()
             white = 1.15 * float(light.skin @ LUMINANCE)
             if self.tooth @ LUMINANCE < white:  # there is none in the face: dots for eyes
-                self.tooth = self._coloured(np.maximum(self.tooth, DRAWN_WHITE))
-            self.fill = 0.5 * self.black + self._coloured(light.skin * DRAWN_INSIDE)
-            self.flesh = self._coloured(light.skin * DRAWN_TONGUE)
+                self.tooth = self.coloured(np.maximum(self.tooth, DRAWN_WHITE))
+            self.fill = 0.5 * self.black + self.coloured(light.skin * DRAWN_INSIDE)
+            self.flesh = self.coloured(light.skin * DRAWN_TONGUE)
         self._draw()
         if own is not None:
             self._wear(picture_rgb, own)
         self.fingerprint = self._hash()
 
-    def _coloured(self, color: Array) -> Array:
-        """A colour (3,) as far as the picture has any."""
-        grey = float(color @ LUMINANCE)
+    def coloured(self, color: Array) -> Array:
+        """Linear colours (..., 3) as far as the picture has any."""
+        grey = (color @ LUMINANCE)[..., None]
         return np.asarray(grey + (color - grey) * self.colorful, np.float32)
 
     def _draw(self) -> None:

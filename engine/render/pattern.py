@@ -188,7 +188,7 @@ class Patterns:
         flat = nodes.reshape(-1, 2).astype(np.float64)
         slit = Lips.slit(landmarks)
         heights = slit.heights(nodes)
-        between = np.clip(heights[..., 0] / np.maximum(heights[..., 0] - heights[..., 1], 1e-3), 0.0, 1.0)[..., None]
+        between = depth(heights)[..., None]
         inside = covered(heights, 2.0)[..., None]
         share = upper_share(heights, 2.0)[..., None]
         base = [
@@ -235,6 +235,11 @@ def seen(colours: Bytes, where: Array, size: int) -> Bytes:
         fine = cv2.resize(fine, (size, size), interpolation=cv2.INTER_LINEAR)
     at = (fine + np.float32(0.5)) * np.float32(FINE / SIZE) - np.float32(0.5)
     return np.asarray(cv2.remap(colours, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def depth(heights: Array) -> Array:
+    """How deep points are in an opening, 0 at the upper lip and 1 at the lower, from `Slit.heights` (..., 3)."""
+    return np.asarray(np.clip(heights[..., 0] / np.maximum(heights[..., 0] - heights[..., 1], 1e-3), 0.0, 1.0))
 
 
 def shown(opening: float, gap: float) -> float:

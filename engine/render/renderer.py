@@ -153,7 +153,7 @@ class Renderer:
     @cached_property
     def finish(self) -> Finish:
         """The generator, for frames with patterns."""
-        return Finish(self.seen, self.landmarks, self.patterns, self.device, self.interior)
+        return Finish(self.seen, self.landmarks, self.interior, self.patterns, self.device)
 
     def render(self, landmarks: Array, gaze: Array = AHEAD) -> Pixels:
         """The frame at `landmarks` (68, 3) source px: (H, W, 3), or (H, W, 4) where the picture has alpha.
