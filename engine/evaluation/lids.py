@@ -2,8 +2,9 @@
 
     python -m engine.evaluation.lids --data DIR [--landmarks FILE] [--pictures FILE]
 
-The films of `addresses/` in which somebody blinks. A lid's light is compared with the true one in the same place; the
-control is the same frame with the lid that the open eye shows, stretched. Writes a picture of all to look at.
+The films of `addresses/` in which somebody blinks. A lid's light is compared with the true one in the same place, and
+how dark beside it the line of lashes is, where lids meet. The control is the same frame with the lid that the open eye
+shows, stretched, without a line. Writes a picture of all to look at.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from engine.training.generator import Film
 
 OPEN = 80  # percentile of a film's openings: of the frame that is made to blink
 SHUT = 0.45  # of the usual opening: a blink
+ABOVE, LID, LINE = (-0.2, 0.17), -0.08, 0.17  # of an eye's length, downward from where lids meet: see `lines`
 EYES = ((36, 39, (37, 38), (41, 40)), (42, 45, (43, 44), (47, 46)))  # corners, upper lid, lower lid
 
 
@@ -47,6 +49,23 @@ def lights(frame: np.ndarray, landmarks: np.ndarray) -> list[float]:
     return found
 
 
+def lines(frame: np.ndarray, landmarks: np.ndarray) -> list[float]:
+    """How light the line where the lids meet is in two shut eyes of a frame (H, W, 3), over the lid above it."""
+    found = []
+    light = frame.astype(np.float32) @ LUMINANCE
+    for first, last, upper, lower in EYES:
+        eye = landmarks[[first, last], :2].astype(np.float64)
+        across = eye[1] - eye[0]
+        down = np.array([-across[1], across[0]])
+        meet = eye[0] + down * float((landmarks[[*upper, *lower], :2].mean(0) - eye[0]) @ down / (down @ down))
+        along, below = np.meshgrid(np.linspace(0.3, 0.7, 25), np.linspace(*ABOVE, 41))
+        at = (meet + along[..., None] * across + below[..., None] * down).astype(np.float32)
+        profile = np.median(cv2.remap(light, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), axis=1)
+        lid, line = below[:, 0] < LID, np.abs(below[:, 0]) < LINE
+        found.append(float(profile[line].min() / max(profile[lid].mean(), 1.0)))
+    return found
+
+
 def around_eyes(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """(132, 300, 3) uint8: the part of a frame with both eyes."""
     eyes = landmarks[36:48, :2]
@@ -57,19 +76,20 @@ def around_eyes(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
 
 def stretched(renderer: Renderer, landmarks: np.ndarray) -> np.ndarray:
-    """The frame with the lid that the open eye shows."""
-    kept = [eye.shut_lid for eye in renderer.eyes]
+    """The frame with the lid that the open eye shows, and no line of lashes along its edge."""
+    kept = [(eye.shut_lid, eye.lashes) for eye in renderer.eyes]
     for eye in renderer.eyes:
-        eye.shut_lid = None
+        eye.shut_lid, eye.lashes = None, np.full(3, np.inf, np.float32)
     try:
         return renderer.render(landmarks)
     finally:
-        for eye, lid in zip(renderer.eyes, kept, strict=True):
-            eye.shut_lid = lid
+        for eye, (lid, lashes) in zip(renderer.eyes, kept, strict=True):
+            eye.shut_lid, eye.lashes = lid, lashes
 
 
-def blinks(data: Path, landmarks: Path) -> Iterator[tuple[str, dict[str, list[float]], np.ndarray]]:
-    """Of each film with a blink: name, log of made over true light of both lids by system, and a strip."""
+def blinks(data: Path, landmarks: Path) -> Iterator[tuple[str, dict[str, list[tuple[float, float]]], np.ndarray]]:
+    """Of each film with a blink: name, by system the log of made over true light and the line of both lids, and a
+    strip."""
     with np.load(landmarks) as stored:
         for name in sorted(name for name in stored.files if f"{name}_fps" in stored.files):
             film = Film.read(data / "addresses" / f"{name}.mp4", stored[name], float(stored[f"{name}_fps"]))
@@ -84,23 +104,31 @@ def blinks(data: Path, landmarks: Path) -> Iterator[tuple[str, dict[str, list[fl
                 continue
             points = film.landmarks[shut]
             frames = {"stretched lid": stretched(renderer, points), "**result**": renderer.render(points)}
-            true = lights(film.frames[shut], points)
-            logs = {
-                system: [float(np.log(made / real)) for made, real in zip(lights(frame, points), true, strict=True)]
+            truth = film.frames[shut]
+            frames["the films themselves"] = truth
+            figures = {
+                system: [
+                    (float(np.log(made / real)), line)
+                    for made, real, line in zip(
+                        lights(frame, points), lights(truth, points), lines(frame, points), strict=True
+                    )
+                ]
                 for system, frame in frames.items()
             }
             shown = [around_eyes(film.frames[source], film.landmarks[source])]
-            shown += [around_eyes(frame, points) for frame in (*frames.values(), film.frames[shut])]
-            yield name, logs, np.hstack(shown)
+            shown += [around_eyes(frame, points) for frame in frames.values()]
+            yield name, figures, np.hstack(shown)
 
 
-def markdown(logs: list[dict[str, list[float]]]) -> str:
-    """A row for each system: mean of made over true light less 1, and how far from 1 it is, in per cent, as logs."""
-    lines = [f"| lids of {len(logs)} blinks | lighter by | off by |", "| --- | --- | --- |"]
-    for system in logs[0]:
-        values = np.array([lid for film in logs for lid in film[system]])
-        lines.append(f"| {system} | {100 * values.mean():.0f} % | {100 * np.abs(values).mean():.0f} % |")
-    return "\n".join(lines) + "\n"
+def markdown(films: list[dict[str, list[tuple[float, float]]]]) -> str:
+    """A row for each system: mean of made over true light less 1, and how far from 1 it is, in per cent, as logs; and
+    the line of lashes over the lid, median."""
+    rows = [f"| lids of {len(films)} blinks | lighter by | off by | line |", "| --- | --- | --- | --- |"]
+    for system in films[0]:
+        values = np.array([lid for film in films for lid in film[system]])
+        light, line = 100 * values[:, 0], np.median(values[:, 1])
+        rows.append(f"| {system} | {light.mean():.0f} % | {np.abs(light).mean():.0f} % | {line:.2f} |")
+    return "\n".join(rows) + "\n"
 
 
 def table(data: Path, landmarks: Path, pictures: Path | None = None) -> str:
@@ -108,7 +136,7 @@ def table(data: Path, landmarks: Path, pictures: Path | None = None) -> str:
     found = list(blinks(data, landmarks))
     if pictures is not None:
         cv2.imwrite(str(pictures), np.vstack([strip for _, _, strip in found])[..., ::-1])
-    return markdown([logs for _, logs, _ in found])
+    return markdown([figures for _, figures, _ in found])
 
 
 def main(report: Callable[[str], None] = print) -> None:

@@ -37,6 +37,8 @@ BROW, ROOM = 0.085, 0.055  # of the unit: from a brow's landmarks to its lower e
 FOLD = 0.085  # of the unit: how much between brow and lid is left to stretch before lashes have any
 LASHES = 0.035  # of the unit: how far above the lid's edge nothing is stretched
 DOWN = 0.8  # of the way down at which a lid is all skin that the fold hid
+LASH = 0.02, 0.4  # of the unit: as near the open eye's edge its lashes are looked for; the share of darkest px they are
+LASH_LINE = 0.013, 0.036  # of the unit: how far the line of lashes along a lid's edge reaches up and down
 LOOKS = 0.1  # of the iris' radius: from this shift on the eye is drawn from its layers
 AHEAD = np.zeros(2)  # degrees: the gaze that the source has
 MIDDLE = [3, 5]  # the landmarks between the corners, as places in a contour
@@ -186,6 +188,7 @@ class Eye:
         away = outside(outline, self.source_box, self.unit)
         soft = 0.01 * self.unit
         self.shut_lid: Texture | None = None
+        self.lashes = np.full(3, np.inf, np.float32)
         if self.drawn:
             self.upper_lid = self.lower_lid = Texture(self._shutter(own, away), PATCH_PIXELS)
         else:
@@ -197,6 +200,7 @@ class Eye:
                 shut = unfolded(lid, heights, along / cut.length, room, lashes, self.unit)
                 self.shut_lid = None if shut is None else Texture(shut, PATCH_PIXELS)
             self.lower_lid = Texture(self._lower_lid(own, ~above | ~between, away), PATCH_PIXELS)
+            self.lashes = self._lashes(own, heights)
         self.ball = Texture(extend(own, away < -0.5, soft), PATCH_PIXELS)
         self.texture = Texture(own, PATCH_PIXELS)
         radius = float(np.linalg.norm(iris[1:] - iris[0], axis=1).mean())
@@ -212,6 +216,14 @@ class Eye:
         skin = cv2.cvtColor(extend(own, side & (away > STRAY * self.unit), soft), cv2.COLOR_RGB2GRAY)
         stray = (light > 1.08 * skin.astype(np.float32)) & (away < STRAY * self.unit)
         return extend(own, side & (away > 0) & ~stray, soft)
+
+    def _lashes(self, own: Pixels, heights: Array) -> Array:
+        """RGB (3,) of the upper lid's lashes: the darkest along the open eye's edge."""
+        edge = own[(np.abs(heights[..., 0]) < LASH[0] * self.unit) & (heights[..., 2] <= 0)].astype(np.float32)
+        if not len(edge):  # of a few px
+            return self.lashes
+        light = edge @ LUMINANCE
+        return np.asarray(edge[light <= np.quantile(light, LASH[1])].mean(0))
 
     def _shutter(self, own: Pixels, away: Array) -> Pixels:
         """The drawn eye shut: all within its line is skin. `away`: px outside the eye. Measures the line, too."""
@@ -301,6 +313,12 @@ class Eye:
             ball = turned if looking == 1.0 else ball + (turned - ball) * np.float32(looking)
         opened = covered(heights, max(1.0, 0.012 * self.unit))
         eye = mix(eye, ball, opened)
+        if not self.drawn and down:
+            eye += (
+                np.float32(down)
+                * self._line(heights, targets, slit, step)[..., None]
+                * np.minimum(self.lashes - eye, 0)
+            )
         if self.drawn:
             edge = np.clip(self.thick / 2 + 0.5 - np.abs(heights[..., 0]), 0, 1) * (heights[..., 2] <= 0)
             eye = mix(eye, np.broadcast_to(self.line, eye.shape), parted * edge)
@@ -310,6 +328,16 @@ class Eye:
             if looking > parted:
                 eye += (ball - plain) * (np.float32(looking - parted) * opened)[..., None]
         blend(frame, eye, box, limits, max(2, round(0.08 * self.unit)))
+
+    def _line(self, heights: Array, targets: Array, slit: Slit, step: int) -> Array:
+        """(h, w) the line of lashes along the upper lid's edge, thin at the corners; there also where lids are shut and
+        the skin that came down has none."""
+        at = upsample(
+            ((targets - slit.origin) @ slit.along / slit.length).astype(np.float32), step, *heights.shape[1::-1]
+        )
+        ends = smoothstep(4 * at * (1 - at) / 0.6)
+        reach = np.where(heights[..., 0] < 0, LASH_LINE[0], LASH_LINE[1]) * self.unit
+        return ends * np.exp(-((heights[..., 0] / np.maximum(reach, 0.7)) ** 2))
 
     def _rigid(self, targets: Array, coefficients: Array, pose: Pose) -> Array:
         """Where targets (h, w, 2) px come from on an eyeball that moves with the head and the eye's corners."""

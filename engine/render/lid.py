@@ -2,7 +2,7 @@
 
 Between a brow and an open eye there is often little but the shadow of the fold and the brow's own hair; stretched over
 the eye they make a dark, streaked lid. Lids that come out of the fold are smooth and light: in the blinks of the films
-four fifths as light as the skin below the eye, in its colour (`engine.evaluation.lids`). Where a portrait shows as
+nearly as light as the skin below the eye, in its colour (`engine.evaluation.lids`). Where a portrait shows as
 light a lid, it is left as it is.
 """
 
@@ -16,7 +16,7 @@ from engine.render.texture import Pixels
 
 Array = NDArray[np.floating]
 
-LIGHT = 0.8  # of the skin below the eye
+LIGHT = 0.85  # of the skin below the eye
 DARKER = 0.1, 0.25  # of that light: a lid darker by this begins to be lightened, and is in full
 MOST = 1.8  # times lighter
 OWN = 0.6  # of its hue is that of the lid that is seen, the rest that of the skin below

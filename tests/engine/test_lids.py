@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.evaluation.lids import lights, stretched
+from engine.evaluation.lids import lights, lines, stretched
 from engine.face import find, image
 from engine.render.lid import LIGHT, MOST, unfolded
 from engine.render.patch import Slit
@@ -91,3 +91,21 @@ def test_a_portraits_shadowed_lids_blink_lighter(portrait: Path) -> None:
     for made, control in zip(lights(own, shut), lights(plain, shut), strict=True):
         assert made > 1.15 * control
     np.testing.assert_array_equal(renderer.render(lowered), stretched(renderer, lowered))  # open eyes are as they were
+
+
+def test_shut_lids_meet_in_a_line_of_lashes(portrait: Path) -> None:
+    """As dark as the open eye's lashes, only where lids meet, and not while the eye is open."""
+    seen = image.load(portrait)
+    face = find.find(seen)
+    renderer = Renderer(seen, face, torch.device("cpu"))
+    shut = face.landmarks.copy()
+    for upper, lower in LIDS:
+        shut[[upper, lower]] = shut[lower]
+    own, plain = renderer.render(shut), stretched(renderer, shut)
+    for made, control in zip(lines(own, shut), lines(plain, shut), strict=True):
+        assert 0.15 < made < min(0.6, 0.85 * control)
+    lighter = own.astype(int).sum(-1) - plain.astype(int).sum(-1)
+    unit = float(np.linalg.norm(face.landmarks[45, :2] - face.landmarks[36, :2]))
+    y, _ = np.nonzero(lighter < -60)
+    assert len(y) and np.abs(y - shut[[37, 38, 43, 44], 1].mean()).max() < 0.12 * unit
+    np.testing.assert_array_equal(renderer.render(face.landmarks), stretched(renderer, face.landmarks))
