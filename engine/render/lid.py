@@ -2,7 +2,7 @@
 
 Between a brow and an open eye there is often little but the shadow of the fold and the brow's own hair; stretched over
 the eye they make a dark, streaked lid. Lids that come out of the fold are smooth and light: in the blinks of the films
-nearly as light as the skin below the eye, in its colour (`engine.evaluation.lids`). Where a portrait shows as
+four fifths as light as the skin below the eye, in its colour (`engine.evaluation.lids`). Where a portrait shows as
 light a lid, it is left as it is.
 """
 
@@ -16,10 +16,10 @@ from engine.render.texture import Pixels
 
 Array = NDArray[np.floating]
 
-LIGHT = 0.85  # of the skin below the eye
+LIGHT = 0.8  # of the skin below the eye
 DARKER = 0.1, 0.25  # of that light: a lid darker by this begins to be lightened, and is in full
 MOST = 1.8  # times lighter
-OWN = 0.6  # of its hue is that of the lid that is seen, the rest that of the skin below
+OWN = 0.6  # of its hue is that of the whole lid that is seen, the rest that of the skin below
 ROOMY = 0.10, 0.14  # of the unit: with so much between lid and brow the lid that is seen is enough
 STRANGE = 0.6, 0.85  # of an eye's usual lid: what is darker is no lid, it may be hair
 BELOW = 0.08, 0.18  # of the unit: where skin below the lower lid is looked at
@@ -55,7 +55,7 @@ def unfolded(own: Pixels, heights: Array, at: Array, room: Array, lashes: Array,
     if strength <= 0:
         return None
     bright = min(goal, MOST * usual) * np.clip(lit / np.median(lit), 1 - UNEVEN, 1 + UNEVEN)
-    hue, lids = below / lit[:, None], lid / seen[:, None]
+    hue, lids = below / lit[:, None], lid.sum(0) / seen.sum()  # dark red of a corner is not to become pink
     colours = bright[:, None] * (hue + OWN * (lids - hue))
 
     def along(values: Array) -> Array:
