@@ -104,14 +104,12 @@ def blinks(data: Path, landmarks: Path) -> Iterator[tuple[str, dict[str, list[tu
                 continue
             points = film.landmarks[shut]
             frames = {"stretched lid": stretched(renderer, points), "**result**": renderer.render(points)}
-            truth = film.frames[shut]
-            frames["the films themselves"] = truth
+            frames["the films themselves"] = film.frames[shut]
+            true = lights(film.frames[shut], points)
             figures = {
                 system: [
                     (float(np.log(made / real)), line)
-                    for made, real, line in zip(
-                        lights(frame, points), lights(truth, points), lines(frame, points), strict=True
-                    )
+                    for made, real, line in zip(lights(frame, points), true, lines(frame, points), strict=True)
                 ]
                 for system, frame in frames.items()
             }

@@ -47,6 +47,7 @@ second away. The ablation: without proxy (a dark hole), without patterns and so 
 ## Shut lids
 Open eyes of `addresses` made to blink as the film does, and how light the lids then are beside the film's own (`python
 -m engine.evaluation.lids`). What a brow, a fold and lashes leave of an open eye's lid is dark when it is stretched.
+*Line*: how light the lashes where lids meet are, over the lid above them. They reach into what is measured as lid.
 
 {lids}
 ## Frames against their portrait

@@ -39,6 +39,7 @@ LASHES = 0.035  # of the unit: how far above the lid's edge nothing is stretched
 DOWN = 0.8  # of the way down at which a lid is all skin that the fold hid
 LASH = 0.02, 0.4  # of the unit: as near the open eye's edge its lashes are looked for; the share of darkest px they are
 LASH_LINE = 0.013, 0.036  # of the unit: how far the line of lashes along a lid's edge reaches up and down
+LASH_ENDS = 0.6  # of the parabola over the eye's length: where this line is in full
 LOOKS = 0.1  # of the iris' radius: from this shift on the eye is drawn from its layers
 AHEAD = np.zeros(2)  # degrees: the gaze that the source has
 MIDDLE = [3, 5]  # the landmarks between the corners, as places in a contour
@@ -313,15 +314,12 @@ class Eye:
             ball = turned if looking == 1.0 else ball + (turned - ball) * np.float32(looking)
         opened = covered(heights, max(1.0, 0.012 * self.unit))
         eye = mix(eye, ball, opened)
-        if not self.drawn and down:
-            eye += (
-                np.float32(down)
-                * self._line(heights, targets, slit, step)[..., None]
-                * np.minimum(self.lashes - eye, 0)
-            )
         if self.drawn:
             edge = np.clip(self.thick / 2 + 0.5 - np.abs(heights[..., 0]), 0, 1) * (heights[..., 2] <= 0)
             eye = mix(eye, np.broadcast_to(self.line, eye.shape), parted * edge)
+        elif down:
+            at = upsample(((targets - slit.origin) @ slit.along / slit.length).astype(np.float32), step, width, height)
+            eye += (np.float32(down) * self._line(heights, at))[..., None] * np.minimum(self.lashes - eye, 0)
         if parted < 1.0:  # lids that hardly moved are as in the picture
             plain = self.texture.read(mix(under, above, share)).astype(np.float32)
             eye = plain + (eye - plain) * np.float32(parted)
@@ -329,15 +327,12 @@ class Eye:
                 eye += (ball - plain) * (np.float32(looking - parted) * opened)[..., None]
         blend(frame, eye, box, limits, max(2, round(0.08 * self.unit)))
 
-    def _line(self, heights: Array, targets: Array, slit: Slit, step: int) -> Array:
-        """(h, w) the line of lashes along the upper lid's edge, thin at the corners; there also where lids are shut and
-        the skin that came down has none."""
-        at = upsample(
-            ((targets - slit.origin) @ slit.along / slit.length).astype(np.float32), step, *heights.shape[1::-1]
-        )
-        ends = smoothstep(4 * at * (1 - at) / 0.6)
-        reach = np.where(heights[..., 0] < 0, LASH_LINE[0], LASH_LINE[1]) * self.unit
-        return ends * np.exp(-((heights[..., 0] / np.maximum(reach, 0.7)) ** 2))
+    def _line(self, heights: Array, at: Array) -> Array:
+        """(h, w) float32, how far a px is on the line of lashes along the upper lid's edge: `Slit.heights` (h, w, 3),
+        and how far along the eye it is (h, w), 0 to 1. Nothing at the corners and beyond."""
+        up, down = (np.float32(max(reach * self.unit, 0.7)) for reach in LASH_LINE)
+        across = heights[..., 0] / np.where(heights[..., 0] < 0, up, down)
+        return np.asarray(smoothstep(4 * at * (1 - at) / LASH_ENDS) * np.exp(-(across**2)))
 
     def _rigid(self, targets: Array, coefficients: Array, pose: Pose) -> Array:
         """Where targets (h, w, 2) px come from on an eyeball that moves with the head and the eye's corners."""

@@ -2,8 +2,8 @@
 
 Between a brow and an open eye there is often little but the shadow of the fold and the brow's own hair; stretched over
 the eye they make a dark, streaked lid. Lids that come out of the fold are smooth and light: in the blinks of the films
-four fifths as light as the skin below the eye, in its colour (`engine.evaluation.lids`). Where a portrait shows as
-light a lid, it is left as it is.
+four fifths as light as the skin below the eye, lashes counted in (`engine.evaluation.lids`), in its colour. Where a
+portrait shows as light a lid, it is left as it is.
 """
 
 import cv2

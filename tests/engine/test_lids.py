@@ -104,8 +104,8 @@ def test_shut_lids_meet_in_a_line_of_lashes(portrait: Path) -> None:
     own, plain = renderer.render(shut), stretched(renderer, shut)
     for made, control in zip(lines(own, shut), lines(plain, shut), strict=True):
         assert 0.15 < made < min(0.6, 0.85 * control)
-    lighter = own.astype(int).sum(-1) - plain.astype(int).sum(-1)
+    darker = plain.astype(int).sum(-1) - own.astype(int).sum(-1)
     unit = float(np.linalg.norm(face.landmarks[45, :2] - face.landmarks[36, :2]))
-    y, _ = np.nonzero(lighter < -60)
+    y, _ = np.nonzero(darker > 60)
     assert len(y) and np.abs(y - shut[[37, 38, 43, 44], 1].mean()).max() < 0.12 * unit
     np.testing.assert_array_equal(renderer.render(face.landmarks), stretched(renderer, face.landmarks))

@@ -297,7 +297,7 @@ def test_the_astronauts_smile_closes_and_lids_meet(portrait: Path) -> None:
     assert mouth_opening(to_canonical(face.landmarks)[0]) > 0.08
     assert abs(mouth_opening(canonical[0])) < 0.005
     below = canonical[0, [48, 54], 1].mean() - canonical[0, :, 1]
-    for beside, further in ((55, 56), (59, 58)):  # the lower lip stays round: 0.77 to 0.85 in 239 portraits
+    for beside, further in ((55, 56), (59, 58)):  # the lower lip stays round: of portraits 0.77 to 0.85
         assert 0.75 < below[beside] / below[further] < 0.9
     lids = canonical[:, [37, 38, 43, 44], 1] - canonical[:, [41, 40, 47, 46], 1]
     assert lids[0].min() > 0.03 and np.abs(lids[1]).max() < 0.005
