@@ -20,6 +20,7 @@ import json
 import os
 import shutil
 import time
+import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ _REFUSED = {
 }
 SNAP_GAZE = 0.05  # degrees, likewise
 PART = ".part"  # suffix of a file that is being written
+PIECE = 1 << 16  # numbers of an array written at once
 
 
 @contextlib.contextmanager
@@ -78,6 +80,16 @@ def sha256(path: Path) -> str:
     """The file's sha256, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    """Into an npz as `np.savez` does, which copies up to 16 MB at once: as much as ten minutes of landmarks."""
+    whole = np.asarray(array, order="C")
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(whole))
+        flat = whole.reshape(-1)
+        for start in range(0, len(flat), PIECE):
+            file.write(flat[start : start + PIECE].tobytes())
 
 
 def frame_hashes(fingerprint: str, landmarks: np.ndarray, gaze: np.ndarray | None = None) -> list[str]:
@@ -160,8 +172,9 @@ class Landmarks:
         if self.source_landmarks is not None and self.source_mesh is not None:
             arrays |= {"source_landmarks": self.source_landmarks, "source_mesh": self.source_mesh}
             arrays["image_sha256"] = np.frombuffer(self.image_sha256.encode(), np.uint8)
-        with replacing(path) as part, open(part, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the keywords for allow_pickle
+        with replacing(path) as part, zipfile.ZipFile(part, "w") as archive:
+            for name, array in arrays.items():
+                _write_array(archive, name, array)
 
     @classmethod
     def load(cls, path: Path) -> "Landmarks":

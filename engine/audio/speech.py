@@ -29,7 +29,7 @@ LAYERS = models.WHISPER_LAYERS
 STEPS_PER_SECOND = 50
 BACK = 100  # steps each layer sees back: 2 s
 AHEAD = 3  # steps each layer sees ahead: 60 ms
-BLOCK = 128  # steps whose attention is computed at once
+BLOCK = 128  # steps that a layer computes at once
 LOUDEST = 1.0  # log10 mel energy taken as the clip's loudest: close speech at full scale reaches 1 to 1.5
 CHUNK = 500  # steps a chunk hands on: 10 s
 FADE = 50  # steps at a chunk's start that are cross-faded from the chunk before
@@ -127,7 +127,8 @@ class ForwardNet(nn.Module):
         self.second = nn.Linear(4 * WIDTH, WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.second(F.gelu(self.first(self.norm(x))))
+        parts = x.split(BLOCK, 1)  # or what is between would be the largest thing in memory
+        return torch.cat([self.second(F.gelu(self.first(self.norm(part)))) for part in parts], 1)
 
 
 def whisper_mel(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
