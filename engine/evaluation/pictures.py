@@ -55,7 +55,8 @@ The demo's portrait and others say the demo's sentence (`python -m engine.evalua
 the face over the portrait's own; *background*: PSNR beside and above the head, whatever the matte says, and of what of
 that is outside the matte (one portrait's matte takes an oval backdrop for the person; hair of another reaches beyond
 what is measured as its head); *flicker*, of 255: change from frame to frame of a face that drifts by parts of a pixel,
-brought back to its place exactly (a frame moved exactly has the rounding to 8 bits alone); *identity*: distance of
+brought back to its place exactly (a frame moved exactly has the rounding to 8 bits alone; where landmarks do not change
+at all a frame is the same bit by bit, 0); *identity*: distance of
 face-api's numbers to the portrait (two pictures of one person 0.1 to 0.5, two people 0.8). Beside each its controls.
 
 {frames}

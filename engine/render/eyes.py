@@ -191,21 +191,21 @@ class Eye:
         self.shut_lid: Texture | None = None
         self.lashes = np.full(3, np.inf, np.float32)
         if self.drawn:
-            self.upper_lid = self.lower_lid = Texture(self._shutter(own, away), PATCH_PIXELS)
+            self.upper_lid = self.lower_lid = Texture(self._shutter(own, away), PATCH_PIXELS, self.drawn)
         else:
             lid = extend(own, (away > 0) & (above | ~between), soft)
-            self.upper_lid = Texture(lid, PATCH_PIXELS)
+            self.upper_lid = Texture(lid, PATCH_PIXELS, self.drawn)
             if not glasses:
                 along = (nodes - self.upper[0]) @ cut.along
                 room, lashes = (np.interp(along, self.above[0], values) for values in self.above[1:])
                 shut = unfolded(lid, heights, along / cut.length, room, lashes, self.unit)
-                self.shut_lid = None if shut is None else Texture(shut, PATCH_PIXELS)
-            self.lower_lid = Texture(self._lower_lid(own, ~above | ~between, away), PATCH_PIXELS)
+                self.shut_lid = None if shut is None else Texture(shut, PATCH_PIXELS, self.drawn)
+            self.lower_lid = Texture(self._lower_lid(own, ~above | ~between, away), PATCH_PIXELS, self.drawn)
             self.lashes = self._lashes(own, heights)
-        self.ball = Texture(extend(own, away < -0.5, soft), PATCH_PIXELS)
-        self.texture = Texture(own, PATCH_PIXELS)
+        self.ball = Texture(extend(own, away < -0.5, soft), PATCH_PIXELS, self.drawn)
+        self.texture = Texture(own, PATCH_PIXELS, self.drawn)
         radius = float(np.linalg.norm(iris[1:] - iris[0], axis=1).mean())
-        self.iris = Iris.of(own, away, iris[0] - self.corner, radius, self.width, PATCH_PIXELS)
+        self.iris = Iris.of(own, away, iris[0] - self.corner, radius, self.width, PATCH_PIXELS, self.drawn)
 
     def _lower_lid(self, own: Pixels, side: NDArray[np.bool_], away: Array) -> Pixels:
         """The lower lid: its `side` of the picture, continued over the eye. `away`: px outside the eye.

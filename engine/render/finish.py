@@ -15,15 +15,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.render.generator import CPU, SLOTS, generator
+from engine.render.generator import CPU, FAR, SLOTS, generator
 from engine.render.inside import Insides
+from engine.render.lips import Lips
 from engine.render.mouth import MouthInterior
 from engine.render.patch import Box, around
 from engine.render.pattern import (
     FINE,
     SIZE,
+    SPAN,
     Pattern,
     Patterns,
+    apart,
     cut,
     facial_map,
     inverse,
@@ -56,7 +59,8 @@ class Finish:
         self.network, weights = generator(device)
         affine = square_of(landmarks)
         own = np.asarray(cut(rgb, affine, SIZE), np.uint8)
-        skin = skin_of(own, placed(landmarks[:, :2], inverse(affine)))
+        self.own = placed(landmarks[:, :2], inverse(affine))
+        skin = skin_of(own, self.own)
         self.interior = interior
         self.patterns: Patterns | Insides
         if all(pattern.lips for pattern in patterns):
@@ -108,12 +112,21 @@ class Finish:
         edge = self.interior.edge(landmarks)[:2] - corner
         return self.patterns.draw(at, placed(edge, inverse(affine)), size)
 
+    def _apart(self, at: Array) -> list[float]:
+        """How far the mouths of the portrait and of each pattern are from the frame's, `at` (68, 2) of its square."""
+        if isinstance(self.patterns, Patterns):
+            return [apart(mouth, at) for mouth in (self.own, *(one.in_square for one in self.patterns.patterns))]
+        opening = Lips.slit(at).gap / (SIZE / SPAN)
+        return [FAR, *(abs(one - opening) / 2 for one in self.patterns.openings)]  # another's lips tell nothing else
+
     def _answer(self, frame: Pixels, affine: Array, at: Array, shown: NDArray[np.uint8]) -> Array:
         """The patterns' shares (128, 128, 4) of a frame, for landmarks `at` (68, 2) of its square and patterns
         (n, 128, 128, 4)."""
         warped = np.clip(cut(frame, affine, SIZE).astype(np.float32) / 255, 0.0, 1.0)
         patterns = np.zeros((SLOTS, SIZE, SIZE, 4), np.float32)
         patterns[: len(shown)] = shown.astype(np.float32) / 255
+        away = np.full(1 + SLOTS, FAR)
+        away[: 1 + len(shown)] = self._apart(at)
 
         def tensor(values: NDArray[Any]) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(values, np.float32))[None].to(self.device)
@@ -124,6 +137,7 @@ class Finish:
                 tensor(facial_map(at).transpose(2, 0, 1)) / 255,
                 tensor(patterns.transpose(0, 3, 1, 2)),
                 tensor(support(at)[None]),
+                tensor(away),
             )
         return shares[0].permute(1, 2, 0).cpu().numpy()
 

@@ -31,24 +31,28 @@ def limited(gaze: Array) -> Array:
 class Iris:
     """The disc of one eye and the white behind it. `read` gives the eyeball with the disc moved."""
 
-    def __init__(self, own: Pixels, away: Array, centre: Array, radius: float, width: float, pixels: int) -> None:
+    def __init__(
+        self, own: Pixels, away: Array, centre: Array, radius: float, width: float, pixels: int, drawn: bool
+    ) -> None:
         """`own` (h, w, 3) of the eye, `away` (h, w) px outside of its opening, the disc as `found`."""
         self.centre, self.radius, self.width = centre, radius, width
         height, length = away.shape
         x, y = np.meshgrid(np.arange(length) - centre[0], np.arange(height) - centre[1])
         distance = np.hypot(x, y) / radius
         inside = away < -SHUN * width
-        self.white = Texture(self._kind(own, continued(own, away, inside, distance)), pixels)
-        self.disc = Texture(self._kind(own, completed(own, inside, x, y, distance)), pixels)
+        self.white = Texture(self._kind(own, continued(own, away, inside, distance)), pixels, drawn)
+        self.disc = Texture(self._kind(own, completed(own, inside, x, y, distance)), pixels, drawn)
         alpha = 1.0 - smoothstep((distance - EDGE[0]) / (EDGE[1] - EDGE[0]))
-        self.alpha = Texture(alpha.astype(np.float32), pixels)
+        self.alpha = Texture(alpha.astype(np.float32), pixels, drawn)
 
     @staticmethod
     def _kind(own: Pixels, made: Array) -> Pixels:
         return np.clip(np.rint(made), 0, 255).astype(np.uint8) if own.dtype == np.uint8 else made
 
     @staticmethod
-    def of(own: Pixels, away: Array, guess: Array, radius: float, width: float, pixels: int) -> "Iris | None":
+    def of(
+        own: Pixels, away: Array, guess: Array, radius: float, width: float, pixels: int, drawn: bool
+    ) -> "Iris | None":
         """The iris near a `guess` (2,) px with about that radius; None where the picture does not show one."""
         if not SIZES[0] < radius / width < SIZES[1]:
             return None
@@ -57,7 +61,7 @@ class Iris:
         white = (away < -SHUN * width) & (np.hypot(x, y) > EDGE[1] * radius)
         if white.sum() < WHITE * width**2 or not (away < -1)[(np.hypot(x, y) < radius)].any():
             return None
-        return Iris(own, away, centre, radius, width, pixels)
+        return Iris(own, away, centre, radius, width, pixels, drawn)
 
     def shift(self, gaze: Array) -> Array:
         """(2,) source px by which the disc moves when the eye turns by `gaze` degrees, to the right and up."""

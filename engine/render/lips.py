@@ -39,7 +39,9 @@ class Interior(Protocol):
 class Lips:
     """One portrait's lips. `draw` puts them into a warped frame."""
 
-    def __init__(self, rgb: Pixels, landmarks: Array, mesh: Array, flow: Flow, interior: Interior) -> None:
+    def __init__(
+        self, rgb: Pixels, landmarks: Array, mesh: Array, flow: Flow, interior: Interior, drawn: bool = False
+    ) -> None:
         self.interior = interior
         self.landmarks = landmarks
         self.flow = flow
@@ -53,9 +55,9 @@ class Lips:
         self.fields = flow.both(nodes)
         self.gap = float(np.linalg.norm(self.lower_edge - self.upper_edge, axis=1).max())
         self.opened = float(smoothstep((self.gap / unit - 0.015) / 0.03))
-        self._prepare(rgb, source)
+        self._prepare(rgb, source, drawn)
 
-    def _prepare(self, rgb: Pixels, box: Box) -> None:
+    def _prepare(self, rgb: Pixels, box: Box, drawn: bool) -> None:
         """The two lips' textures: each keeps its own side of the picture and is continued over the other's."""
         x0, y0, x1, y1 = box
         self.corner = np.array([x0, y0], np.float32)
@@ -65,9 +67,9 @@ class Lips:
         above, between = heights[..., 0] + heights[..., 1] < 0, heights[..., 2] <= 0
         outline = np.concatenate([curve(self.upper_edge, 41), curve(self.lower_edge, 41)[::-1]])
         away = outside(outline, box, self.unit) / self.unit
-        self.upper = Texture(self._flap(own, above | ~between, away, box), PATCH_PIXELS)
-        self.lower = Texture(self._flap(own, ~above | ~between, away, box), PATCH_PIXELS)
-        self.texture = Texture(own, PATCH_PIXELS)
+        self.upper = Texture(self._flap(own, above | ~between, away, box), PATCH_PIXELS, drawn)
+        self.lower = Texture(self._flap(own, ~above | ~between, away, box), PATCH_PIXELS, drawn)
+        self.texture = Texture(own, PATCH_PIXELS, drawn)
 
     def _flap(self, own: Pixels, side: NDArray[np.bool_], away: Array, box: Box) -> Pixels:
         """One lip: its `side` of the picture, continued. `away`: units outside the inner lips.

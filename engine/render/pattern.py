@@ -248,6 +248,12 @@ def shown(opening: float, gap: float) -> float:
     return float(smoothstep((opening / needed - HALF) / (1 - HALF)))
 
 
+def apart(own: Array, landmarks: Array) -> float:
+    """How far a mouth is from a frame's, in units of the face: the mean distance of the 20 mouth landmarks, of (68, 2)
+    each in px of its own square of SIZE."""
+    return float(np.linalg.norm(own[48:68] - landmarks[48:68], axis=1).mean()) / (SIZE / SPAN)
+
+
 def facial_map(landmarks: Array) -> Bytes:
     """(SIZE, SIZE, 3) uint8 of landmarks (68, 2) px of the square: the opening, the lips, and the face's lines."""
     made = np.zeros((3, SIZE, SIZE), np.uint8)

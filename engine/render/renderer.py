@@ -35,7 +35,7 @@ from engine.render.patch import around, covered, curve, outside, upper_share
 from engine.render.pattern import Pattern
 from engine.render.pose import Pose, checked, fit, residual
 from engine.render.split import Split
-from engine.render.texture import Pixels, Texture
+from engine.render.texture import MOST, Pixels, Texture
 
 Array = NDArray[np.floating]
 Bytes = NDArray[np.uint8]
@@ -43,7 +43,7 @@ Bytes = NDArray[np.uint8]
 FAINT = 0.08  # of a matte: taken as none, and as much below 1 as all
 FACE_EDGE = 0.03  # of the unit: half the width of the face matte's soft edge
 MATTES = ("head", "face", "mouth")
-VERSION = 9  # goes up whenever the same landmarks give other pixels
+VERSION = 10  # goes up whenever the same landmarks give other pixels
 
 
 class Renderer:
@@ -95,14 +95,13 @@ class Renderer:
         crop = np.ascontiguousarray(self.rgb[y0:y1, x0:x1])
         if self.cutout is not None:
             crop = extend(crop, self.cutout[y0:y1, x0:x1] > 0, 0.02 * unit)
-        self.split = None if matte is None else Split(crop, matte[y0:y1, x0:x1], unit)
-        self.texture = Texture(crop) if self.split is None else None
+        drawn = self.interior.drawn
+        self.split = None if matte is None else Split(crop, matte[y0:y1, x0:x1], unit, drawn)
+        self.texture = Texture(crop, MOST, drawn) if self.split is None else None
         eyes = [side for side in SIDES if self._shows(self.mesh[side.upper + side.lower, :2])]
-        glasses = not self.interior.drawn and wears(self.seen, self.landmarks)
-        self.eyes = [
-            Eye(self.rgb, self.landmarks, self.mesh, self.flow, side, self.interior.drawn, glasses) for side in eyes
-        ]
-        self.lips = Lips(self.rgb, self.landmarks, self.mesh, self.flow, self.interior)
+        glasses = not drawn and wears(self.seen, self.landmarks)
+        self.eyes = [Eye(self.rgb, self.landmarks, self.mesh, self.flow, side, drawn, glasses) for side in eyes]
+        self.lips = Lips(self.rgb, self.landmarks, self.mesh, self.flow, self.interior, drawn)
         self.picture_sha256 = picture.sha256
         self.wear(patterns)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.render.fill import pull_push, smoothstep
-from engine.render.texture import Pixels, Texture
+from engine.render.texture import MOST, Pixels, Texture
 
 Array = NDArray[np.floating]
 
@@ -22,7 +22,7 @@ class Split:
     8-bit, or float32 where 255 is white.
     """
 
-    def __init__(self, rgb: Pixels, matte: Array, unit: float) -> None:
+    def __init__(self, rgb: Pixels, matte: Array, unit: float, drawn: bool = False) -> None:
         self.plate = plate_of(rgb, matte, unit)
         share = _as(255 * matte, rgb)
         self.share = share
@@ -33,12 +33,12 @@ class Split:
         self.rim = round(0.2 * unit)
         edge = cv2.copyMakeBorder(share, self.rim, self.rim, self.rim, self.rim, cv2.BORDER_REPLICATE)
         edge[self.rim : self.rim + len(rgb), self.rim : self.rim + rgb.shape[1]] = 255
-        self.light, self.shade = (self._continued(layer, edge) for layer in (light, shade))
+        self.light, self.shade = (self._continued(layer, edge, drawn) for layer in (light, shade))
 
-    def _continued(self, layer: Pixels, edge: Pixels) -> Texture:
+    def _continued(self, layer: Pixels, edge: Pixels, drawn: bool) -> Texture:
         """A layer mirrored beyond the picture's borders, where the person reaches them (`edge`)."""
         whole = cv2.copyMakeBorder(layer, self.rim, self.rim, self.rim, self.rim, cv2.BORDER_REFLECT_101)
-        return Texture(cv2.multiply(whole, cv2.merge([edge] * layer.shape[2]), scale=1 / 255))
+        return Texture(cv2.multiply(whole, cv2.merge([edge] * layer.shape[2]), scale=1 / 255), MOST, drawn)
 
     def _behind(self, matte: Pixels) -> Pixels:
         """The plate times what `matte` (H, W) leaves of it."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating]
 Pixels = NDArray[Any]  # uint8, or float32 where 255 is white
 
-REACH = 8  # of the kernel: 4 shimmers a fifth more, 16 rings beside the outlines of drawings
+REACH, DRAWN_REACH = 16, 8  # of the kernel: 8 shimmers a tenth more, 4 a third, but 16 rings beside drawn outlines
 MOST = 1_300_000  # px; of larger textures 16 times their size is too much
 LARGER = 4.5  # times that: up to it 4 times the size is kept, beyond it they are read as they are
 
@@ -43,11 +43,12 @@ def doubled(pixels: Pixels, reach: int) -> Pixels:
 class Texture:
     """`pixels` (h, w[, C]) to be read at fractions of a pixel; beyond the rim it goes on as on the rim."""
 
-    def __init__(self, pixels: Pixels, most: int = MOST) -> None:
+    def __init__(self, pixels: Pixels, most: int = MOST, drawn: bool = False) -> None:
+        """`drawn`: not a photo, but even colours within outlines."""
         self.pixels = np.ascontiguousarray(pixels)
         size = pixels.shape[0] * pixels.shape[1]
         self.fine = 4 if size <= most else 2 if size <= LARGER * most else 1
-        self.enlarged = doubled(self.pixels, REACH) if self.fine > 1 else self.pixels
+        self.enlarged = doubled(self.pixels, DRAWN_REACH if drawn else REACH) if self.fine > 1 else self.pixels
         if self.fine == 4:
             self.enlarged = doubled(self.enlarged, 2)
 

@@ -3,7 +3,8 @@
     python -m engine.training.generator --data DIR [--work DIR] [--steps N] [--resume]
 
 A pair is a film's frame with closed lips, rendered at the landmarks of another frame of that film, and that other frame
-itself. Patterns are frames of the same person from elsewhere in the films. `grid_others` and the address speakers
+itself. Patterns are frames of the same person from elsewhere in the films. Portraits that show their teeth are closed
+by warping and opened again, with patterns of others among their own. `grid_others` and the address speakers
 HELD_OUT are never used: the figures in docs come from them. Writes pairs (once) and checkpoints to --work, weights and
 a plot of losses when done.
 """
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,13 +29,30 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from engine.audio.load import open_audio
 from engine.errors import ParlandoError
-from engine.evaluation.perceptual import apart, features
+from engine.evaluation import perceptual
+from engine.evaluation.frames import DEMO
 from engine.face import find
-from engine.face.image import Picture
-from engine.render.generator import FORMAT, SLOTS, WEIGHTS, StyleAwareGenerator, framed
+from engine.face.image import Picture, load
+from engine.motion.generate import Motion, MotionGenerator
+from engine.motion.place import place
+from engine.render.generator import CPU, FAR, FORMAT, SLOTS, WEIGHTS, StyleAwareGenerator, framed
+from engine.render.head import Frame
 from engine.render.mouth import lip_gap
-from engine.render.pattern import SIZE, Pattern, Patterns, cut, facial_map, inverse, placed, skin_of, square_of, support
+from engine.render.pattern import (
+    SIZE,
+    Pattern,
+    Patterns,
+    apart,
+    cut,
+    facial_map,
+    inverse,
+    placed,
+    skin_of,
+    square_of,
+    support,
+)
 from engine.render.renderer import Renderer
 from engine.style.reference import NAMES, find_references
 from engine.take import replacing
@@ -45,7 +64,9 @@ GRID_HELD_OUT = 100  # clips of grid_s1, the last by name
 GRID_PAIRS, FREE_PAIRS, SOURCES = 8, 110, 3  # frames of a GRID clip; frames and sources of a film of free speech
 APART = 1.0  # seconds at least between a pattern and the frame it helps with
 # How often a pair is drawn: GRID's speaker, Obama and each of two other speakers count alike in all.
-WEIGHTS_OF = {"grid_s1": 0.35, "obama": 0.6, "hill": 3.0, "noem": 3.0}
+WEIGHTS_OF = {"grid_s1": 0.35, "obama": 0.6, "hill": 3.0, "noem": 3.0, "portraits": 0.94}
+SHOWS = 0.03  # units between the inner lips: a portrait shows teeth
+SENTENCE, SPOKEN = 100, 3  # frames of speech that a portrait says, and how many of them are pairs
 FLIP_DEPTH = np.array([1.0, 1.0, -1.0])  # the data's z points away from the viewer
 CLOSED = 10  # percentile of the opening under which a frame may be the portrait
 
@@ -53,16 +74,18 @@ CLOSED = 10  # percentile of the opening under which a frame may be the portrait
 @dataclass
 class Pairs:
     """N pairs as uint8. warped, drawn, truth: (N, 128, 128, 3). patterns: (N, 4, 128, 128, 4). support: (N, 128, 128).
-    weight: (N,) how often a pair is drawn."""
+    apart: (N, 5) how far the mouths of portrait and patterns are from the frame's. weight: (N,) how often a pair is
+    drawn."""
 
     warped: np.ndarray
     drawn: np.ndarray
     truth: np.ndarray
     patterns: np.ndarray
     support: np.ndarray
+    apart: np.ndarray
     weight: np.ndarray
 
-    FIELDS = ("warped", "drawn", "truth", "patterns", "support", "weight")
+    FIELDS = ("warped", "drawn", "truth", "patterns", "support", "apart", "weight")
 
     @staticmethod
     def joined(parts: list["Pairs"]) -> "Pairs":
@@ -70,8 +93,8 @@ class Pairs:
 
     @staticmethod
     def stacked(rows: list[tuple[np.ndarray, ...]], weight: float) -> "Pairs":
-        warped, drawn, truth, patterns, support_ = (np.stack(column) for column in zip(*rows, strict=True))
-        return Pairs(warped, drawn, truth, patterns, support_, np.full(len(rows), weight, np.float32))
+        columns = [np.stack(column) for column in zip(*rows, strict=True)]
+        return Pairs(*[*columns, np.full(len(rows), weight, np.float32)])
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +139,7 @@ class Film:
     def renderer(self, index: int) -> Renderer:
         """Of the portrait that frame is. Raises ParlandoError."""
         picture = Picture(np.ascontiguousarray(self.frames[index]), None, Path(f"{self.name}-{index}"), self.name)
-        return Renderer(picture, find.find(picture), torch.device("cpu"))
+        return Renderer(picture, find.find(picture), CPU)
 
     def patterns(self, among: np.ndarray) -> list[Pattern]:
         """The four references of some of its frames (n,)."""
@@ -129,7 +152,7 @@ class Film:
 def pair(
     renderer: Renderer, patterns: list[Pattern], skin: np.ndarray, landmarks: np.ndarray, truth: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    """What the generator sees and shall answer: warped, drawn, truth, patterns, support."""
+    """What the generator sees and shall answer: warped, drawn, truth, patterns, support, apart."""
     frame = renderer.render(landmarks)
     reached = renderer.reached(landmarks)
     affine = square_of(reached)
@@ -137,8 +160,11 @@ def pair(
     made = np.zeros((SLOTS, SIZE, SIZE, 4), np.uint8)
     if patterns:
         made[: len(patterns)] = Patterns(patterns, skin).draw(at)
+    own = placed(renderer.landmarks[:, :2], inverse(square_of(renderer.landmarks)))
+    away = np.full(1 + SLOTS, FAR, np.float32)
+    away[: 1 + len(patterns)] = [apart(mouth, at) for mouth in [own, *(pattern.in_square for pattern in patterns)]]
     warped, real = (np.asarray(cut(one, affine, SIZE), np.uint8) for one in (frame, truth))
-    return warped, facial_map(at), real, made, np.rint(255 * support(at)).astype(np.uint8)
+    return warped, facial_map(at), real, made, np.rint(255 * support(at)).astype(np.uint8), away
 
 
 def own_skin(renderer: Renderer) -> np.ndarray:
@@ -177,6 +203,49 @@ def film_pairs(film: Film, sources: int, frames: int, others: Film | None, weigh
     return Pairs.stacked(rows, weight) if rows else None
 
 
+# --------------------------------------------------------------------------------------------------------- portraits
+
+
+def portrait_pairs(path: Path, others: list[Path], moment: int, weight: float, seed: int) -> Pairs | None:
+    """Pairs of a portrait that shows teeth: closed by warping it is the portrait, and itself, and it saying the demo's
+    sentence, what opens it again. Half of its patterns are its own mouth at other moments, half mouths of `others`.
+    None where it shows none. `moment`: at which frame of the sentence it begins."""
+    rng = np.random.default_rng(seed)
+    try:
+        picture = load(path)
+        face = find.find(picture)
+        if lip_gap(face.landmarks) < SHOWS * Frame.of(face.landmarks).unit:
+            return None
+        open_ = Renderer(picture, face, CPU)
+        spoken = place(_sentence(), face)[0][moment : moment + SENTENCE]
+        gaps = np.array([lip_gap(points) for points in spoken])
+        shut = Picture(
+            np.asarray(open_.render(spoken[gaps.argmin()]), np.uint8)[..., :3], None, path, f"{path.stem} shut"
+        )
+        renderer = Renderer(shut, find.find(shut), CPU)
+        pictures = [load(other) for other in others]
+        strange = [Pattern.of(one.rgb, find.find(one).landmarks) for one in pictures]
+    except ParlandoError as problem:
+        tqdm.write(f"{path}: {problem}", file=sys.stderr)
+        return None
+    said = rng.choice(len(spoken), SPOKEN + SLOTS, False, (gaps + 1) / (gaps + 1).sum())
+    frames = [(np.asarray(open_.render(spoken[k]), np.uint8)[..., :3], spoken[k]) for k in said]
+    own = [Pattern.of(*frame) for frame in frames[SPOKEN:]]
+    skin = own_skin(renderer)
+    rows = []
+    for truth, landmarks in [(picture.rgb, face.landmarks), *frames[:SPOKEN]]:
+        some = [own[k] for k in rng.permutation(SLOTS)[: SLOTS // 2]]
+        some += [strange[k] for k in rng.permutation(len(strange))[: SLOTS // 2]]
+        rows.append(pair(renderer, [some[k] for k in rng.permutation(len(some))], skin, landmarks, truth))
+    return Pairs.stacked(rows, weight)
+
+
+@lru_cache(maxsize=1)
+def _sentence() -> Motion:
+    times = np.arange(SENTENCE * 3) / 25
+    return MotionGenerator.load(CPU).generate(open_audio(DEMO / "jfk.wav"), times, seed=0)
+
+
 # ---------------------------------------------------------------------------------------------------- gathering pairs
 
 
@@ -201,6 +270,11 @@ def _free_job(job: tuple[Path, Path, str, int]) -> Pairs | None:
     return film_pairs(film, SOURCES, count, None, WEIGHTS_OF.get(name, WEIGHTS_OF["obama"]), seed)
 
 
+def _portrait_job(job: tuple[Path, list[Path], int, int]) -> Pairs | None:
+    path, others, moment, seed = job
+    return portrait_pairs(path, others, moment, WEIGHTS_OF["portraits"], seed)
+
+
 def _work(job: tuple[Callable[..., Pairs | None], object]) -> Pairs | None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -218,6 +292,11 @@ def jobs(data: Path, landmarks: Path, seed: int) -> Iterator[tuple[Callable[...,
         clips = sorted(stored.files)[:-GRID_HELD_OUT]
     for k, name in enumerate(clips):
         yield _grid_job, (data / "grid_s1", name, [str(n) for n in rng.choice(clips, 4)], seed + 1000 + k)
+    listed = json.loads((data / "portraits" / "index.json").read_text(encoding="utf-8"))
+    shown = sorted(data / "portraits" / one["file"] for one in listed if one["lip_gap"] >= SHOWS)
+    for k, path in enumerate(shown):
+        others = [shown[n] for n in rng.choice(len(shown), SLOTS, False) if n != k]
+        yield _portrait_job, (path, others, int(rng.integers(2 * SENTENCE)), seed + 2000 + k)
 
 
 def gather(data: Path, landmarks: Path, seed: int, workers: int) -> Pairs:
@@ -240,16 +319,18 @@ SLOPE, SEEN, JUDGED = 1.0, 0.4, 0.06  # weights of edges, of the perceptual dist
 JUDGED_FROM, JUDGED_FULLY = 700, 1400  # steps
 GRAIN = 0.02  # of noise on what the judge sees: it shall not tell a frame by its grain
 DROPPED = 0.25  # chance that one of a pair's patterns is left out
+OTHERS = 0.04  # units at most that patterns are told to be further away than they are, as those of another person are
 
 
 @dataclass
 class Batch:
-    """Tensors of B pairs as `StyleAwareGenerator` takes them, and `truth` (B, 3, 128, 128)."""
+    """Tensors of B pairs as `StyleAwareGenerator` takes them, `truth` (B, 3, 128, 128)."""
 
     warped: Tensor
     drawn: Tensor
     patterns: Tensor
     support: Tensor
+    apart: Tensor
     truth: Tensor
 
 
@@ -284,13 +365,16 @@ def _varied(pairs: Pairs, index: int, rng: np.random.Generator) -> tuple[np.ndar
     for slot in np.flatnonzero(kept & (patterns[..., 3].reshape(SLOTS, -1).max(1) > 0)):
         shown[slot, :3] = coloured(patterns[slot, ..., :3], other)
         shown[slot, 3] = patterns[slot, ..., 3] / 255.0
+    away = pairs.apart[index].copy()
+    away[1:] = np.where(shown[:, 3].any((1, 2)), away[1:] + max(0.0, rng.uniform(-OTHERS, OTHERS)), FAR)
     lines = np.ascontiguousarray(drawn.transpose(2, 0, 1), np.float32) / 255
-    return warped, lines, shown, np.ascontiguousarray(support_[None], np.float32) / 255, truth
+    return warped, lines, shown, np.ascontiguousarray(support_[None], np.float32) / 255, away.astype(np.float32), truth
 
 
 def made_of(network: nn.Module, batch: Batch) -> Tensor:
     """The frames' squares (B, 3, 128, 128)."""
-    return framed(network(batch.warped, batch.drawn, batch.patterns, batch.support), batch.warped, batch.patterns)
+    shares = network(batch.warped, batch.drawn, batch.patterns, batch.support, batch.apart)
+    return framed(shares, batch.warped, batch.patterns)
 
 
 def losses(made: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -304,8 +388,8 @@ def losses(made: Tensor, batch: Batch) -> dict[str, Tensor]:
     edges = ((weight[..., 1:] * across).sum((1, 2, 3)) + (weight[..., 1:, :] * down).sum((1, 2, 3))).mean() / 3
     window = (..., slice(16, 112), slice(16, 112))
     with torch.no_grad():
-        goal = features()(batch.truth[window])
-    seen = apart(features()(made[window]), goal).mean()
+        goal = perceptual.features()(batch.truth[window])
+    seen = perceptual.apart(perceptual.features()(made[window]), goal).mean()
     return {"pixels": pixels, "edges": edges, "perceptual": seen}
 
 

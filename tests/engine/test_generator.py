@@ -13,6 +13,7 @@ from engine.errors import InputError
 from engine.face import find, image, points
 from engine.job import DubRequest, Engine, RenderRequest, style_of
 from engine.render import pattern as patterns
+from engine.render.finish import Finish
 from engine.render.generator import SLOTS, StyleAwareGenerator, framed
 from engine.render.inside import Insides, incisal_edge
 from engine.render.pattern import (
@@ -44,6 +45,11 @@ def opened(renderer: Renderer, by: float) -> np.ndarray:
     moved = renderer.landmarks.copy()
     moved[[55, 56, 57, 58, 59, 65, 66, 67, 7, 8, 9], 1] += by * renderer.shape.frame.unit
     return moved
+
+
+def at_lips(at: np.ndarray) -> np.ndarray:
+    """(128, 128) bool: lips and what is between them, of landmarks (68, 2) px of the square."""
+    return np.asarray(facial_map(at)[..., :2].max(-1) > 128)
 
 
 def in_square(landmarks: np.ndarray) -> np.ndarray:
@@ -99,11 +105,25 @@ def test_whatever_the_weights_say_a_frame_is_a_mixture_of_what_is_known_there() 
     warped, patterns = torch.rand(shape), torch.rand(1, SLOTS, 4, SIZE, SIZE)
     patterns[:, 1] = 0.0  # absent
     with torch.inference_mode():
-        shares = network(warped, torch.rand(shape), patterns, where)
+        shares = network(warped, torch.rand(shape), patterns, where, torch.rand(1, 1 + SLOTS))
     assert shares.min() >= -1e-5 and shares.sum(1).max() <= 1 + 1e-5 and float(shares.max()) > 0.2
     assert float(shares[:, 1].max()) == 0 and float((shares * (where == 0)).max()) == 0
     frame, candidates = framed(shares, warped, patterns), torch.cat([warped[:, None], patterns[:, [0, 2, 3], :3]], 1)
     assert (frame <= candidates.max(1).values + 1e-5).all() and (frame >= candidates.min(1).values - 1e-5).all()
+
+
+def test_the_pattern_whose_mouth_is_nearest_is_seen_most(renderer: Renderer) -> None:
+    """Once moved onto the frame's landmarks patterns look alike, but what was moved least is nearest to the truth."""
+    mouths = [renderer.reached(opened(renderer, by)) for by in (0.0, 0.08, 0.16, 0.24)]
+    patterns_ = [Pattern.of(renderer.render(points_), points_) for points_ in mouths]
+    for turned in (False, True):
+        listed = patterns_[::-1] if turned else patterns_
+        worn = Finish(renderer.seen, renderer.landmarks, renderer.interior, listed)
+        for number in (1, 2, 3):
+            frame, at = renderer.render(mouths[number]), in_square(mouths[number])
+            shares = worn._answer(frame, square_of(mouths[number]), at, worn.patterns.draw(at))  # type: ignore[call-arg]
+            seen = shares[..., 3 - np.arange(4) if turned else np.arange(4)][at_lips(at)].mean(0)
+            assert seen.argmax() == number and seen[number] > 1.3 * np.delete(seen, number).max(), (number, seen)
 
 
 def test_lips_that_did_not_move_are_the_portraits_to_the_bit(renderer: Renderer) -> None:

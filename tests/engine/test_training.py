@@ -14,8 +14,10 @@ from safetensors.torch import load_file
 
 from engine.cli import main
 from engine.errors import InputError
-from engine.render.generator import SLOTS
-from engine.render.pattern import SIZE, facial_map, support
+from engine.face import find
+from engine.face.image import load
+from engine.render.generator import FAR, SLOTS
+from engine.render.pattern import SIZE, cut, facial_map, square_of, support
 from engine.training import generator, loop
 from engine.training.generator import Pairs
 
@@ -39,6 +41,7 @@ def pairs() -> Pairs:
         noise(SIZE, SIZE, 3),
         noise(SLOTS, SIZE, SIZE, 4),
         np.stack([lips] * count),
+        rng.uniform(0, 0.2, (count, 1 + SLOTS)).astype(np.float32),
         np.ones(count, np.float32),
     )
 
@@ -135,6 +138,21 @@ def test_a_batch_that_cannot_be_dealt_out_is_told() -> None:
 def test_the_verb_tells_stages_it_does_not_know(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["train", "nose", "--data", str(tmp_path)]) == 2
     assert "choose of audio, mesh, mouth, motion, head, style, styles, generator, all" in capsys.readouterr().err
+
+
+def test_a_smile_closed_by_warping_is_to_be_opened_again(portrait: Path) -> None:
+    made = generator.portrait_pairs(portrait, [portrait], 0, 2.0, 0)
+    assert made is not None and len(made.weight) == 1 + generator.SPOKEN and (made.weight == 2).all()
+    picture = load(portrait)
+    points = find.find(picture).landmarks
+    own = cut(picture.rgb, square_of(points), SIZE).astype(int)
+    assert np.abs(made.truth[0].astype(int) - own).mean() < 0.5  # the truth is the portrait itself
+    inside = made.drawn[0, ..., 0] > 200
+    assert inside.sum() > 50
+    light = [one[0][inside].mean() for one in (made.truth, made.warped)]
+    assert light[0] > light[1] + 20  # its teeth are bright, and nothing of them came through the closed lips
+    assert (made.patterns[..., 3].max((2, 3)) > 0).sum(1).tolist() == [3] * 4  # two of its own moments, one stranger
+    assert (made.apart[:, 4] == FAR).all() and (made.apart[:, :4] < FAR).all() and made.apart[0, 0] > 0.02
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step:UserWarning")  # steps drawn again take none
