@@ -320,15 +320,21 @@ def test_skin_stays_sharp(renderer: Renderer, picture: image.Picture, face: find
 
 
 def test_fast_enough(renderer: Renderer, face: find.Face) -> None:
-    """Processor time, so that a busy machine does not count; the target is 60 ms on two threads."""
+    """Processor time against that of reading the picture once with OpenCV's longest kernel, 25 ms where a frame
+    may take 60: neither a busy nor a slow machine counts."""
     target = turned(blinked(opened(face.landmarks, 0.2), 0.4), 3, 5, 3)
     renderer.render(target)
-    times = []
-    for _ in range(7):
+    nodes = np.stack(np.meshgrid(np.arange(512), np.arange(512)), axis=-1).astype(np.float32) + np.float32(0.3)
+    picture = np.resize(renderer.seen, (512, 512, 3))
+    frames, readings = [], []
+    for _ in range(9):
         start = time.process_time()
         renderer.render(target)
-        times.append(time.process_time() - start)
-    assert min(times) < 0.06
+        between = time.process_time()
+        cv2.remap(picture, nodes, None, cv2.INTER_LANCZOS4)
+        frames.append(between - start)
+        readings.append(time.process_time() - between)
+    assert min(frames) < 2.4 * min(readings)
 
 
 def test_split_adds_up_to_the_picture() -> None:
