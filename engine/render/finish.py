@@ -59,8 +59,9 @@ class Finish:
         self.network, weights = generator(device)
         affine = square_of(landmarks)
         own = np.asarray(cut(rgb, affine, SIZE), np.uint8)
-        self.own = placed(landmarks[:, :2], inverse(affine))
-        skin = skin_of(own, self.own)
+        at = placed(landmarks[:, :2], inverse(affine))
+        self.mouths = [at, *(pattern.in_square for pattern in patterns[:SLOTS])]
+        skin = skin_of(own, at)
         self.interior = interior
         self.patterns: Patterns | Insides
         if all(pattern.lips for pattern in patterns):
@@ -115,7 +116,7 @@ class Finish:
     def _apart(self, at: Array) -> list[float]:
         """How far the mouths of the portrait and of each pattern are from the frame's, `at` (68, 2) of its square."""
         if isinstance(self.patterns, Patterns):
-            return [apart(mouth, at) for mouth in (self.own, *(one.in_square for one in self.patterns.patterns))]
+            return [apart(mouth, at) for mouth in self.mouths]
         opening = Lips.slit(at).gap / (SIZE / SPAN)
         return [FAR, *(abs(one - opening) / 2 for one in self.patterns.openings)]  # another's lips tell nothing else
 
