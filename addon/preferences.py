@@ -66,6 +66,7 @@ class ParlandoPreferences(bpy.types.AddonPreferences):
         description="Where takes are made; // is beside the blend file. Takes of files never saved go into a folder of "
         "the extension's own",
         subtype="DIR_PATH",
+        options={"PATH_SUPPORTS_BLEND_RELATIVE"},
         default=takes.DEFAULT_HOME,
     )
     styles_folder: bpy.props.StringProperty(

@@ -18,14 +18,26 @@ def _is_image_strip_name(self: "ParlandoScene", context: "Context", edit_text: s
 class ParlandoTake(bpy.types.PropertyGroup):
     """One take of the scene. Its name is its folder's."""
 
-    folder: bpy.props.StringProperty(name="Folder", description="Where the take lies", subtype="DIR_PATH")
+    folder: bpy.props.StringProperty(
+        name="Folder", description="Where the take lies", subtype="DIR_PATH", options={"PATH_SUPPORTS_BLEND_RELATIVE"}
+    )
     sound_id: bpy.props.StringProperty(name="Sound", description="The id of the sound strip it was made from")
     sound_name: bpy.props.StringProperty(name="Sound Strip", description="The sound strip's name when it was made")
     frames: bpy.props.IntProperty(name="Frames", description="How many frames it has")
     fps: bpy.props.IntVectorProperty(name="Frame Rate", description="Numerator and denominator", size=2)
     size: bpy.props.IntVectorProperty(name="Size", description="Width and height in pixels", size=2)
-    image: bpy.props.StringProperty(name="Portrait", description="The portrait it was made with", subtype="FILE_PATH")
-    style: bpy.props.StringProperty(name="Style", description="The style file it was made with", subtype="FILE_PATH")
+    image: bpy.props.StringProperty(
+        name="Portrait",
+        description="The portrait it was made with",
+        subtype="FILE_PATH",
+        options={"PATH_SUPPORTS_BLEND_RELATIVE"},
+    )
+    style: bpy.props.StringProperty(
+        name="Style",
+        description="The style file it was made with",
+        subtype="FILE_PATH",
+        options={"PATH_SUPPORTS_BLEND_RELATIVE"},
+    )
     face: bpy.props.IntProperty(name="Face", description="Which face of the portrait, 0 is the largest")
     base: bpy.props.StringProperty(
         name="Base", description="The take whose landmarks the engine made; itself unless rendered from edits"
@@ -53,7 +65,9 @@ class ParlandoScene(bpy.types.PropertyGroup):
         search_options={"SUGGESTION"},
     )
     portrait_image: bpy.props.PointerProperty(name="Portrait Image", description="The portrait", type=bpy.types.Image)
-    portrait_file: bpy.props.StringProperty(name="Portrait File", description="The portrait", subtype="FILE_PATH")
+    portrait_file: bpy.props.StringProperty(
+        name="Portrait File", description="The portrait", subtype="FILE_PATH", options={"PATH_SUPPORTS_BLEND_RELATIVE"}
+    )
     face: bpy.props.IntProperty(
         name="Face", description="Which face of the portrait shall speak: 0 is the largest", min=0, max=100
     )
@@ -62,6 +76,7 @@ class ParlandoScene(bpy.types.PropertyGroup):
         description="A style file, or the name of a style that comes with Parlando: the manner of speaking is bent "
         "towards it. Without one it is Parlando's own",
         subtype="FILE_PATH",
+        options={"PATH_SUPPORTS_BLEND_RELATIVE"},
     )
     strength: bpy.props.FloatProperty(
         name="Strength",

@@ -359,6 +359,7 @@ class ParlandoStyles(bpy.types.PropertyGroup):
         name="File",
         description="A video of somebody talking, or a folder of pictures of it",
         subtype="FILE_PATH",
+        options={"PATH_SUPPORTS_BLEND_RELATIVE"},
     )
     name: bpy.props.StringProperty(
         name="Name", description="What the new style is called; empty: as the strip or file it is taken from"

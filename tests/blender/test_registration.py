@@ -1,5 +1,6 @@
 """The extension registers, draws and goes without a trace."""
 
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +33,24 @@ def test_everything_has_a_tooltip(parlando: SimpleNamespace, scene: Any) -> None
         for prop in group.bl_rna.properties:
             if prop.identifier not in {"rna_type", "name", "bl_idname", "module"}:
                 assert prop.description, prop.identifier
+
+
+def test_paths_beside_the_blend_file_are_offered_and_taken(parlando: SimpleNamespace, scene: Any) -> None:
+    entry = scene.parlando_batch.items.add()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Blender warns of each path it was not told to expect, and shows it in red
+        for group, names in (
+            (scene.parlando, ("portrait_file", "style_file")),
+            (scene.parlando.takes.add(), ("folder", "image", "style")),
+            (scene.parlando_styles, ("file",)),
+            (entry, ("portrait_file", "style_file")),
+            (parlando.preferences.get(), ("takes_folder",)),
+        ):
+            for name in names:
+                before = getattr(group, name)
+                setattr(group, name, "//beside/it.png")
+                assert getattr(group, name) == "//beside/it.png"
+                setattr(group, name, before)
 
 
 def test_unregister_and_register_again(parlando: SimpleNamespace) -> None:
