@@ -126,6 +126,11 @@ def progress_of(item: Any) -> float:
     return _run.job.progress if _run.job is not None and item.uid == _run.uid else 0.0
 
 
+def seconds_left_of(item: Any) -> float:
+    """s, negative where nobody knows."""
+    return _run.job.seconds_left if _run.job is not None and item.uid == _run.uid else -1.0
+
+
 def why_not_item(item: Any) -> str:
     """What an entry lacks; empty when nothing."""
     seen: Any = SimpleNamespace(parlando=item, sequence_editor=item.id_data.sequence_editor)  # a scene set as the entry

@@ -40,7 +40,8 @@ class PARLANDO_UL_batch(bpy.types.UIList):
         row = layout.row(align=True)
         row.label(text=item.name, icon=ICONS[stage])
         if stage == "WORKING":
-            row.progress(factor=batch.progress_of(item), text=words)
+            done = batch.progress_of(item)
+            row.progress(factor=done, text=f"{done:.0%}")  # no room for more: the entry below tells what and how long
         else:
             row.label(text=words)
         if stage in {"WORKING", "QUEUED"}:
@@ -83,7 +84,8 @@ class PARLANDO_PT_batch(bpy.types.Panel):
         box = self.layout.box()
         box.use_property_split = True
         box.use_property_decorate = False
-        parts.text(box, context, f"{item.name}: {words}", ICONS[stage])
+        left = parts.left(batch.seconds_left_of(item))
+        parts.text(box, context, f"{item.name}: {words}{left}", ICONS[stage])
         column = box.column()
         column.enabled = stage not in {"WORKING", "QUEUED"}
         column.row().prop(item, "portrait_source", expand=True)

@@ -80,6 +80,8 @@ def test_each_with_its_own(
     scene.parlando.seed = 99  # the scene's own settings are not the batch's
     assert bpy.ops.parlando.batch_start() == {"FINISHED"}
     assert [batch.stage_of(item)[0] for item in items] == ["WORKING", "QUEUED", "QUEUED"]
+    parlando.jobs.active()[0].seconds_left = 12.0
+    assert [batch.seconds_left_of(item) for item in items] == [12.0, -1, -1]
     assert scene.parlando.seed == 99 and scene.parlando.portrait_file != str(other)
     seen = set()
     deadline = time.monotonic() + 300
