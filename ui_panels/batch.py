@@ -41,7 +41,7 @@ class PARLANDO_UL_batch(bpy.types.UIList):
         row.label(text=item.name, icon=ICONS[stage])
         if stage == "WORKING":
             done = batch.progress_of(item)
-            row.progress(factor=done, text=f"{done:.0%}")  # no room for more: the entry below tells what and how long
+            row.progress(factor=done, text=f"{done:.0%}")  # no room for more: its box, when selected, says the rest
         else:
             row.label(text=words)
         if stage in {"WORKING", "QUEUED"}:

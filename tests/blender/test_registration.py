@@ -35,10 +35,10 @@ def test_everything_has_a_tooltip(parlando: SimpleNamespace, scene: Any) -> None
                 assert prop.description, prop.identifier
 
 
-def test_paths_beside_the_blend_file_are_offered_and_taken(parlando: SimpleNamespace, scene: Any) -> None:
+def test_paths_beside_the_blend_file_are_taken_without_a_warning(parlando: SimpleNamespace, scene: Any) -> None:
     entry = scene.parlando_batch.items.add()
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # Blender warns of each path it was not told to expect, and shows it in red
+        warnings.simplefilter("error")  # Blender warns of each such path it was not told to expect
         for group, names in (
             (scene.parlando, ("portrait_file", "style_file")),
             (scene.parlando.takes.add(), ("folder", "image", "style")),
