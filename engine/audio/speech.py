@@ -1,12 +1,16 @@
 """What is being said, as numbers: the second layer of Whisper base's encoder, 512 numbers at 50 Hz, streamed.
 
-Whisper attends over 30 s at once. Here each step sees 2 s back and 60 ms ahead in each of the two layers, and the
-mel scale has a fixed floor instead of one under the loudest sound of the clip. So a step's numbers depend on nothing
-further than `LOOK_AHEAD` after it, an hour runs in the memory of one chunk, and a file gives the same numbers however
-it is cut. Chunks overlap and are cross-faded, because positions restart in each. Does not recognise words.
+Whisper attends over 30 s at once and adds to each step its position in them. Here sound comes in chunks of 4 s, each
+heard after the 2 s before it, where positions begin; a step sees 2 s back and 60 ms ahead in each of the two layers,
+and the mel scale has a fixed floor instead of one under the loudest sound of the clip. So a step's numbers depend on
+nothing further than `LOOK_AHEAD` after it, an hour runs in the memory of one chunk, and a file gives the same numbers
+however it is cut. Chunks are short because motion gets worse the further a step is from the first position; were all
+of a chunk seen, a held note would fade and a mouth stay open in a pause (see the card of motion_base). They overlap
+and are cross-faded. Does not recognise words.
 """
 
 from collections.abc import Iterator
+from copy import copy
 from itertools import chain, repeat
 
 import numpy as np
@@ -29,20 +33,24 @@ LAYERS = models.WHISPER_LAYERS
 STEPS_PER_SECOND = 50
 BACK = 100  # steps each layer sees back: 2 s
 AHEAD = 3  # steps each layer sees ahead: 60 ms
-BLOCK = 128  # steps that a layer computes at once
 LOUDEST = 1.0  # log10 mel energy taken as the clip's loudest: close speech at full scale reaches 1 to 1.5
-CHUNK = 500  # steps a chunk hands on: 10 s
-FADE = 50  # steps at a chunk's start that are cross-faded from the chunk before
-LEAD = 200  # steps of context before a chunk's first step, and the position given to that step
+CHUNK = 200  # steps a chunk hands on: 4 s
+FADE = 10  # steps at a chunk's start that are cross-faded from the chunk before
+LEAD = 100  # steps of context before a chunk's first step: 2 s
+WANDER = 50  # positions among which a training chunk's first is drawn: clips of 3 s then lie anywhere in 6 s
 TAIL = LAYERS * AHEAD + 2  # steps after a chunk's last that its numbers depend on
 LOOK_AHEAD = LAYERS * AHEAD / STEPS_PER_SECOND + 2 * HOP / RATE + STFT / 2 / RATE  # s: layers, convolutions, window
 SILENCE = (LOUDEST - 8 + 4) / 4  # the mel value of digital silence
 
 
 class SpeechEncoder(nn.Module):
-    """Mel (B, 80, 2 n) → (B, n, 512): two convolutions and two of the encoder's six layers, attention banded."""
+    """Mel (B, 80, 2 n) → (B, n, 512): two convolutions and two of the encoder's six layers, of little look-ahead.
+
+    wander: for training alone; the first step's position is drawn from it and not 0, so that what is learned holds
+    wherever in a chunk a sound lies."""
 
     positions: Tensor  # (1500, 512)
+    wander: np.random.Generator | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,6 +58,12 @@ class SpeechEncoder(nn.Module):
         self.conv2 = nn.Conv1d(WIDTH, WIDTH, 3, stride=2, padding=1)
         self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
         self.register_buffer("positions", torch.zeros(1500, WIDTH))
+
+    def wandering(self, seed: int) -> "SpeechEncoder":
+        """These weights, with a `wander`."""
+        other = copy(self)
+        other.wander = np.random.default_rng(seed)
+        return other
 
     @classmethod
     def load(cls, device: torch.device) -> "SpeechEncoder":
@@ -74,10 +88,9 @@ class SpeechEncoder(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
-        x = x + self.positions[: x.shape[1]]
-        step = torch.arange(x.shape[1], device=x.device)
-        apart = step[None, :] - step[:, None]
-        band = (apart >= -BACK) & (apart <= AHEAD)
+        first = 0 if self.wander is None else int(self.wander.integers(WANDER))
+        x = x + self.positions[first : first + x.shape[1]]
+        band = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril(AHEAD).triu(-BACK)
         for layer in self.layers:
             x = layer(x, band)
         return x
@@ -108,13 +121,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, band: Tensor) -> Tensor:
         batch, steps, _ = x.shape
         q, k, v = self.first(self.norm(x)).view(batch, steps, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
-        parts = []
-        for start in range(0, steps, BLOCK):  # of the few steps that the band allows, so that memory does not grow
-            stop = min(start + BLOCK, steps)
-            near = slice(max(0, start - BACK), min(steps, stop + AHEAD))
-            mask = band[start:stop, near]
-            parts.append(F.scaled_dot_product_attention(q[:, :, start:stop], k[:, :, near], v[:, :, near], mask))
-        return self.second(torch.cat(parts, 2).transpose(1, 2).reshape(batch, steps, WIDTH))
+        heard = F.scaled_dot_product_attention(q, k, v, band)
+        return self.second(heard.transpose(1, 2).reshape(batch, steps, WIDTH))
 
 
 class ForwardNet(nn.Module):
@@ -127,8 +135,7 @@ class ForwardNet(nn.Module):
         self.second = nn.Linear(4 * WIDTH, WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = x.split(BLOCK, 1)  # or what is between would be the largest thing in memory
-        return torch.cat([self.second(F.gelu(self.first(self.norm(part)))) for part in parts], 1)
+        return self.second(F.gelu(self.first(self.norm(x))))
 
 
 def whisper_mel(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -148,7 +155,7 @@ def step_count(duration: float) -> int:
 
 @torch.inference_mode()
 def speech_features(sound: Sound, encoder: SpeechEncoder, seconds: float = 10.0) -> Iterator[np.ndarray]:
-    """(n, 512) float32, step i at i / 50 s, `step_count(duration)` in all, streamed in blocks of up to 10 s."""
+    """(n, 512) float32, step i at i / 50 s, `step_count(duration)` in all, streamed in blocks of up to 4 s."""
     device = encoder.positions.device
     held = np.full((2 * LEAD, MELS), SILENCE, np.float32)
     total = step_count(sound.duration)

@@ -14,6 +14,7 @@ import torch
 
 from engine.audio import speech
 from engine.audio.features import FRAMES_PER_SECOND, log_mel
+from engine.audio.level import levels
 from engine.audio.load import Sound
 from engine.audio.speech import SpeechEncoder, speech_features
 from engine.errors import InputError
@@ -26,7 +27,12 @@ from engine.style.file import Style
 WEIGHTS = Path(__file__).parents[1] / "weights"
 SHUT = 0.45, 0.75  # chance of closed lips from which the lips begin to close, and are closed
 SURELY_SHUT = 0.9, 0.97  # chance of closed lips from which they close in a pause at once
-TALKING = 0.7, 0.95  # chance of speech from which the mouth begins to move, and moves in full
+TALKING = 0.5, 0.85  # chance of speech from which the mouth begins to move, and moves in full
+LOUD = -22.0, -18.0  # dB from the loud tenth of speech so far: quieter than this voice, and as loud
+LOUD_ODDS = -1.5, 5.0  # what is added to the logarithm of the odds of speech where it is quieter, and as loud
+EARLY = 6  # steps before a sound in which mouths begin to move
+UNHEARD = -20.0  # dB: the loud tenth of a voice not heard yet, near to a microphone
+LEARNING = 0.3  # dB a step at most that the loud tenth is moved by what surely is speech
 LINGER = 10  # steps over which speech fades: in a gap between words a mouth goes on moving, in a pause it rests
 ENDING = 11  # steps
 WAITING, SHUTTING = 0.9, 0.2  # s: how slowly a mouth that waits follows what is heard, and where lips surely close
@@ -129,6 +135,7 @@ class MotionGenerator:
             raw[done : done + len(block)] = block
             done += len(block)
             progress("motion", done, steps)
+        raw[:, -1] = surer(raw[:, -1], levels(sound, steps))
         codes, talking = settle(self.net, raw)
         ending = 1 - smoothstep(np.arange(ENDING), 0, ENDING - 1)  # frames after the sound's end: the mouth closes
         codes = np.concatenate([codes, codes[-1:] * ending[:, None]])
@@ -161,6 +168,26 @@ class MotionGenerator:
         loud = np.concatenate([level(block) for block in log_mel(sound)])
         at = np.arange(int(sound.duration * RATE) + 1)
         return np.stack([cubic(loud, at / RATE * FRAMES_PER_SECOND), cubic(talking, at / RATE * CODES_PER_SECOND)], -1)
+
+
+def surer(talking: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """The network's chance of speech (n,), made surer by how loud (n,) dB it is beside what surely was speech.
+
+    The network is late with the first sound after a pause, and takes breaths for speech. A voice that is quiet
+    for a while still speaks: where the network is sure, it stays so. Looks EARLY steps ahead, and all the way back."""
+    tenth, beside = UNHEARD, np.empty(len(level))
+    for step, (sure, now) in enumerate(zip(talking > 0.5, level, strict=True)):
+        if sure:  # a quantile, followed: nine steps of ten are below it
+            tenth += LEARNING * (0.9 if now > tenth else -0.1)
+        beside[step] = now - tenth
+    now = smoothstep(beside, *LOUD)
+    loud = now.copy()
+    for step in range(1, min(EARLY + 1, len(now))):
+        loud[:-step] = np.maximum(loud[:-step], now[step:])
+    chance = np.clip(talking.astype(np.float64), 1e-6, 1 - 1e-6)
+    quieter, as_loud = LOUD_ODDS
+    odds = np.log(chance / (1 - chance)) + quieter + (as_loud - quieter) * loud
+    return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
 
 
 def settle(net: MotionNet, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

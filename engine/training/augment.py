@@ -102,6 +102,7 @@ def varied(
                     features=features[: len(at)],
                     offsets=cubic(clip.offsets, at).astype(np.float32),
                     speech=speech.astype(np.float32),
+                    level=None,
                 )
             )
     return made

@@ -27,13 +27,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from engine import __version__
+from engine.audio.level import levels
 from engine.audio.load import Sound, open_audio
 from engine.audio.speech import SpeechEncoder, speech_features
 from engine.evaluation.metrics import correlation
 from engine.evaluation.motion import Pair, measure, table, with_controls
 from engine.face.canonical import to_canonical
 from engine.motion.curves import cubic, smooth
-from engine.motion.generate import SMOOTHING, decode, settle
+from engine.motion.generate import SMOOTHING, decode, settle, surer
 from engine.motion.net import (
     CODES_PER_SECOND,
     LOWER_FACE,
@@ -92,6 +93,7 @@ class Clip:
     free: bool = False  # free speech, whose figures count
     kind: str = "film"  # as it was recorded; "voice": in another; "rig"; "nobody": made; else the manner it is sung in
     shut: np.ndarray | None = None  # (n,) of a voice without a face: lips are closed 1, open 0, not known −1
+    level: np.ndarray | None = None  # (n,) dB, where answers are `surer` for it
     known: np.ndarray | None = None  # (n,) 1 where what the face does is to be learned, else 0; None: everywhere
 
     @property
@@ -109,7 +111,8 @@ def read_clip(video: Path, landmarks: np.ndarray, fps: float, encoder: SpeechEnc
     rest = rest_of(canonical)
     offsets = canonical - rest
     offsets[:, [k for k in range(68) if k not in LOWER_FACE]] = 0
-    return Clip(video.stem, speaker, features[:steps], offsets, speaks(sound, steps), rest)
+    level = levels(sound, steps)
+    return Clip(video.stem, speaker, features[:steps], offsets, speaks(sound, steps), rest, level=level)
 
 
 def speaks(sound: Sound, steps: int) -> np.ndarray:
@@ -122,16 +125,8 @@ def speaks(sound: Sound, steps: int) -> np.ndarray:
 
 def audible(sound: Sound, steps: int) -> np.ndarray:
     """(steps,) bool: louder than 22 dB under the clip's loud tenth."""
-    audio = sound.read(16_000)
-    level = np.array([loudness(audio, i / CODES_PER_SECOND) for i in range(steps)])
+    level = levels(sound, steps)
     return np.asarray(level > max(np.percentile(level, 90) - 22, -50))
-
-
-def loudness(audio: np.ndarray, at: float, rate: int = 16_000) -> float:
-    """Level in dB full scale over the 50 ms around a time."""
-    middle = int(at * rate)
-    piece = audio[max(0, middle - rate // 40) : middle + rate // 40]
-    return 10 * float(np.log10((piece**2).mean() + 1e-10)) if len(piece) else -100.0
 
 
 def widen(active: np.ndarray, steps: int) -> np.ndarray:
@@ -411,10 +406,14 @@ def crop(example: Example, rng: np.random.Generator) -> tuple[Tensor, ...]:
 
 @torch.inference_mode()
 def predict(net: MotionNet, clip: Clip) -> np.ndarray:
-    """(n, K + 2): codes as the network answers them, chance of closed lips and of speech."""
+    """(n, K + 2): codes as the network answers them, chance of closed lips and of speech, as `MotionGenerator` has it
+    where the clip knows how loud it is."""
     features = torch.from_numpy(np.pad(clip.features, ((net.CONTEXT, net.CONTEXT), (0, 0)), "edge").T.copy())
     codes, closed, speech = net(features[None])
-    return torch.cat([codes[0].T, torch.sigmoid(torch.cat([closed, speech])).T], -1).numpy()
+    answer = torch.cat([codes[0].T, torch.sigmoid(torch.cat([closed, speech])).T], -1).numpy()
+    if clip.level is not None:
+        answer[:, -1] = surer(answer[:, -1], clip.level)
+    return np.asarray(answer)
 
 
 def cross_predictions(
@@ -502,22 +501,30 @@ def main(arguments: list[str] | None = None, report: Callable[[str], None] = pri
     clips = read_addresses(chosen.data, chosen.landmarks, encoder)
     basis = fit_basis(clips, chosen.codes)
     films = list(clips)
+
+    def rng() -> np.random.Generator:
+        return np.random.default_rng(chosen.seed)
+
+    def anywhere() -> SpeechEncoder:
+        """What is only trained on is heard at any position; the films are measured, too."""
+        return encoder.wandering(chosen.seed)
+
     if chosen.voices:
-        clips = other_voices(films, chosen.data, chosen.voices, encoder, np.random.default_rng(chosen.seed))
-    clips += quiet_clips(encoder, chosen.out, np.random.default_rng(chosen.seed))
-    grid = read_grid(chosen.data, encoder, chosen.grid_clips)
-    clips += disturbed(grid, chosen.data, encoder, np.random.default_rng(chosen.seed)) if chosen.voices else grid
+        clips = other_voices(films, chosen.data, chosen.voices, anywhere(), rng())
+    clips += quiet_clips(anywhere(), chosen.out, rng())
+    grid = read_grid(chosen.data, anywhere(), chosen.grid_clips)
+    clips += disturbed(grid, chosen.data, anywhere(), rng()) if chosen.voices else grid
     gains = speaker_gains(clips, [encode(clip.offsets, basis) for clip in clips])
     if not chosen.no_rig:
-        rig = [replace(clip, weight=RIG_WEIGHT) for clip in rig_clips(chosen.data, encoder)]
+        rig = [replace(clip, weight=RIG_WEIGHT) for clip in rig_clips(chosen.data, anywhere())]
         spoken = films + rig
         gains = speaker_gains(spoken, [encode(clip.offsets, basis) for clip in spoken]) | gains
         clips += rig
     if not chosen.no_songs:
-        clips += sung_clips(films, chosen.data, basis[OPENING], encoder, np.random.default_rng(chosen.seed))
-        clips += vowel_clips(encoder, chosen.out, np.random.default_rng(chosen.seed))
+        clips += sung_clips(films, chosen.data, basis[OPENING], anywhere(), rng())
+        clips += vowel_clips(anywhere(), chosen.out, rng())
     if not chosen.no_made:
-        made = spoken_clips(encoder, np.random.default_rng(chosen.seed), not chosen.no_songs)
+        made = spoken_clips(anywhere(), rng(), not chosen.no_songs)
         clips += [replace(clip, weight=MADE_WEIGHT) for clip in made]
     codes = [encode(clip.offsets, basis) * gains.get(clip.speaker, 1) for clip in clips]
     net = train(clips, codes, basis, chosen.steps, chosen.seed, "shipped", chosen.work, chosen.resume)

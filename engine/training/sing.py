@@ -210,6 +210,7 @@ def songs(
                     features=features[: len(at)][keep],
                     offsets=(offsets + wide[:, None, None] * jaw).astype(np.float32),
                     speech=speech.astype(np.float32),
+                    level=None,
                 )
             )
     return made
