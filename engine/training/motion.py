@@ -8,7 +8,7 @@ given. Never read for training: the last 100 GRID clips by name, `grid_others/`,
 Speech is also heard in other voices, rooms, noise and music (`augment.py`) and as song (`sing.py`, which needs
 pyworld); closed lips are learned from nonsense in many languages as well (`espeak.py`, which needs espeakng-loader).
 Writes motion_base.safetensors, motion_bank.safetensors and prints the figures the model card quotes: free speech of
-each speaker from a network that never met that speaker. Takes half an hour on one core. GRID's unseen clips and
+each speaker from a network that never met that speaker. Takes forty minutes on one core. GRID's unseen clips and
 speakers are measured by `engine.evaluation.motion`.
 """
 
