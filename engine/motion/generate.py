@@ -173,8 +173,9 @@ class MotionGenerator:
 def surer(talking: np.ndarray, level: np.ndarray) -> np.ndarray:
     """The network's chance of speech (n,), made surer by how loud (n,) dB it is beside what surely was speech.
 
-    The network is late with the first sound after a pause, and takes breaths for speech. A voice that is quiet
-    for a while still speaks: where the network is sure, it stays so. Looks EARLY steps ahead, and all the way back."""
+    The network is late with the first sound after a pause, and takes some of what is quiet in one for speech. A voice
+    that is quiet for a while still speaks: where the network is sure, it stays so. Looks EARLY steps ahead, and all
+    the way back."""
     tenth, beside = UNHEARD, np.empty(len(level))
     for step, (sure, now) in enumerate(zip(talking > 0.5, level, strict=True)):
         if sure:  # a quantile, followed: nine steps of ten are below it
