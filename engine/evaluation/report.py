@@ -27,7 +27,7 @@ from engine.audio.speech import SpeechEncoder
 from engine.evaluation import held, languages, mandarin
 from engine.evaluation.motion import COLUMNS, HELD_OUT, Pair, measure, read_pairs, with_controls
 from engine.evaluation.noisy import KINDS, under
-from engine.evaluation.sync import BILABIAL, OPEN, closed_on
+from engine.evaluation.sync import BILABIAL, OPEN, closures
 from engine.motion.curves import cubic, smooth, smoothstep
 from engine.motion.generate import LINGER, SMOOTHING, TALKING, WEIGHTS, MotionGenerator, decode, lingering, settle
 from engine.motion.net import CODES_PER_SECOND, MotionNet, encode, mouth_opening
@@ -65,7 +65,7 @@ def left_out(clips: list[training.Clip], basis: np.ndarray) -> dict[str, np.ndar
     codes = [encode(clip.offsets, basis) for clip in clips]
     gains = training.speaker_gains(clips, codes)
     codes = [code * gains[clip.speaker] for clip, code in zip(clips, codes, strict=True)]
-    return training.cross_predictions(clips, codes, basis, STEPS, 0)
+    return training.cross_predictions(clips, codes, basis, STEPS, 0, members=1)
 
 
 def bare(clips: list[training.Clip], told: dict[str, np.ndarray], basis: np.ndarray) -> list[Pair]:
@@ -145,9 +145,9 @@ def shipped(clips: dict[str, Pair]) -> Figures:
 
 
 def lips_closed(data: Path, clips: Grid) -> Iterator[tuple[str, float, float]]:
-    """System, and per cent of /p b m/ and of open vowels on which its lips close: the words are known from the clips'
-    names, and `pocketsphinx` says when they are spoken."""
-    told: dict[str, list[tuple[float | None, float | None]]] = {}
+    """System, and per cent of all /p b m/ and of all open vowels on which its lips close: the words are known from the
+    clips' names, and `pocketsphinx` says when they are spoken."""
+    told: dict[str, tuple[list[bool], list[bool]]] = {}
     for folder, named in clips.items():
         pairs = list(named.values())
         controls = with_controls(pairs)
@@ -158,11 +158,10 @@ def lips_closed(data: Path, clips: Grid) -> Iterator[tuple[str, float, float]]:
             openings |= {control: made[k].made for control, made in controls.items() if control != "result"}
             for system, offsets in openings.items():
                 opening = mouth_opening(offsets)
-                closed = [closed_on(opening, CODES_PER_SECOND, spoken, group) for group in (BILABIAL, OPEN)]
-                told.setdefault(f"{folder}, {system}", []).append((closed[0], closed[1]))
-    for system, rows in told.items():
-        shut, vowels = ([row[k] for row in rows if row[k] is not None] for k in (0, 1))
-        yield system, float(np.mean(np.array(shut, float))), float(np.mean(np.array(vowels, float)))
+                for hits, group in zip(told.setdefault(f"{folder}, {system}", ([], [])), (BILABIAL, OPEN), strict=True):
+                    hits += closures(opening, CODES_PER_SECOND, spoken, group)
+    for system, (lips, vowels) in told.items():
+        yield f"{system} ({len(lips)}, {len(vowels)})", 100 * float(np.mean(lips)), 100 * float(np.mean(vowels))
 
 
 def disturbed(data: Path, clips: Grid, generator: MotionGenerator) -> Figures:
@@ -255,7 +254,7 @@ heard are what `dub` adds; *own style code*: of the speaker's other clips, or of
 {free}
 ## Lips that close on /p b m/, shipped weights
 Of these sounds, and of open vowels, the per cent on which the lips are closed within 80 ms of the sound's middle, as
-`pocketsphinx` aligns the known words of GRID's clips.
+`pocketsphinx` aligns the known words of GRID's clips. In brackets how many there are of either.
 
 | | on /p b m/ | on open vowels |
 | --- | --- | --- |

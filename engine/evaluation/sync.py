@@ -61,11 +61,18 @@ def silence_motion(landmarks: np.ndarray, still: np.ndarray, speaking: np.ndarra
 
 
 def closed_on(opening: np.ndarray, fps: float, spoken: list[Phone], names: frozenset[str]) -> float | None:
-    """% of the phones of these names on which the lips close: the opening (T,) falls under `CLOSED` at some time from
-    80 ms before to 80 ms after the phone's middle. None when no such phone is spoken within the landmarks' time.
+    """% of the phones of these names on which the lips close, as `closures` has it. None when no such phone is spoken
+    within the landmarks' time.
 
     On /p b m/ (`BILABIAL`) lips should close; on open vowels (`OPEN`) not, which is what shows up a shut mouth.
     """
+    hits = closures(opening, fps, spoken, names)
+    return 100 * float(np.mean(hits)) if hits else None
+
+
+def closures(opening: np.ndarray, fps: float, spoken: list[Phone], names: frozenset[str]) -> list[bool]:
+    """For each phone of these names, in order, whether the lips close on it: the opening (T,) falls under `CLOSED` at
+    some time from 80 ms before to 80 ms after the phone's middle. Phones after the landmarks' end are left out."""
     hits = []
     for phone in spoken:
         middle = (phone.start + phone.end) / 2
@@ -73,4 +80,4 @@ def closed_on(opening: np.ndarray, fps: float, spoken: list[Phone], names: froze
             continue
         first, last = int(np.ceil((middle - NEAR) * fps)), int(np.floor((middle + NEAR) * fps))
         hits.append(bool((opening[max(first, 0) : last + 1] < CLOSED).any()))
-    return 100 * float(np.mean(hits)) if hits else None
+    return hits

@@ -41,12 +41,15 @@ class MotionSizes:
     spread: int = 2  # steps between a convolution's taps: 40 ms
     dropout: float = 0.4
     noise: float = 0.5  # standard deviation added to the normalised features in training
+    members: int = 1  # networks whose answers are averaged
 
 
 class MotionNet(nn.Module):
     """Speech features (B, 512, n + 2 · CONTEXT) → codes (B, K, n), closed and speech logits (B, n) each.
 
-    Short context on purpose: ±80 ms. Longer context learns words instead of sounds and fails on free speech.
+    Short context on purpose: ±80 ms. Longer context learns words instead of sounds and fails on free speech. It is
+    several networks side by side that share nothing but what they hear: where data says little, what one of them
+    makes of a sound is chance, and their mean is less so.
     """
 
     CONTEXT = 4  # steps lost on either side
@@ -69,21 +72,32 @@ class MotionNet(nn.Module):
         self.register_buffer("knots_out", torch.zeros(sizes.codes, sizes.knots))
         self.register_buffer("average", torch.zeros(68, 3))
         self.dropout = nn.Dropout(sizes.dropout)
-        self.narrow = nn.Conv1d(sizes.features, sizes.hidden, 1)
-        self.near = nn.Conv1d(sizes.hidden, sizes.hidden, 3, dilation=sizes.spread)
-        self.wide = nn.Conv1d(sizes.hidden, sizes.hidden, 3, dilation=sizes.spread)
-        self.answer = nn.Conv1d(sizes.hidden, sizes.codes + 2, 1)
+
+        many = sizes.members
+
+        def convolution(into: int, out: int, taps: int) -> nn.Conv1d:
+            return nn.Conv1d(many * into, many * out, taps, dilation=sizes.spread, groups=many)
+
+        self.narrow = convolution(sizes.features, sizes.hidden, 1)
+        self.near = convolution(sizes.hidden, sizes.hidden, 3)
+        self.wide = convolution(sizes.hidden, sizes.hidden, 3)
+        self.answer = convolution(sizes.hidden, sizes.codes + 2, 1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = (features - self.mean) / self.deviation
+        codes, closed, speech = self.each(features)
+        return codes.mean(1), closed.mean(1), speech.mean(1)
+
+    def each(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What each member answers: codes (B, members, K, n), closed and speech (B, members, n)."""
+        x = ((features - self.mean) / self.deviation).repeat(1, self.sizes.members, 1)
         if self.training:
             x = x + self.sizes.noise * torch.randn_like(x)
         x = self.dropout(F.gelu(self.narrow(self.dropout(x))))
         for layer in (self.near, self.wide):
             trim = self.sizes.spread
             x = self.dropout(F.gelu(layer(x))) + x[..., trim:-trim]
-        x = self.answer(x)
-        return x[:, :-2] * self.scale, x[:, -2], x[:, -1]
+        x = self.answer(x).unflatten(1, (self.sizes.members, -1))
+        return x[:, :, :-2] * self.scale, x[:, :, -2], x[:, :, -1]
 
     def naturalise(self, codes: Tensor) -> Tensor:
         """Codes (n, K) → codes (n, K) nearer to real speech in their spread.

@@ -73,6 +73,7 @@ CLOSED = 0.02  # canonical units between the inner lips: closed, as the tracker 
 CROP = 108  # steps of a training example: 2 s and the context
 BATCH = 16
 RATE = 2e-3
+MEMBERS = 2  # networks whose mean is shipped
 SAVE_EVERY = 50  # steps
 NOISE_SECONDS = 6.0
 PAUSE = 26  # steps of quiet from which it is silence
@@ -333,13 +334,14 @@ def train(
     label: str = "",
     work: Path | None = None,
     resume: bool = False,
+    members: int = MEMBERS,
 ) -> MotionNet:
-    """A network that knows these clips, in `steps` steps of 16 crops of about 2 s. With `work` its checkpoints and
-    losses go there, and it may `resume`. Alone, or in each process of `torchrun`."""
+    """A network of so many `members` that knows these clips, in `steps` steps of 16 crops of about 2 s. With `work` its
+    checkpoints and losses go there, and it may `resume`. Alone, or in each process of `torchrun`."""
     with together() as (rank, size):
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
-        net = MotionNet(MotionSizes(features=clips[0].features.shape[1], codes=len(basis)))
+        net = MotionNet(MotionSizes(features=clips[0].features.shape[1], codes=len(basis), members=members))
         heard = np.concatenate([clip.features for clip in clips if clip.free])
         moved = np.concatenate([code for clip, code in zip(clips, codes, strict=True) if clip.free])
         net.mean.copy_(torch.from_numpy(heard.mean(0))[:, None])
@@ -353,7 +355,9 @@ def train(
         optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps)
         importance = torch.tensor([2.0, 1.5] + [0.5] * (len(basis) - 2))[None, :, None]
-        kept = Checkpoint(work or Path(), net, optimizer, {"seed": seed, "steps": steps, "codes": len(basis)})
+        kept = Checkpoint(
+            work or Path(), net, optimizer, {"seed": seed, "steps": steps, "codes": len(basis), "members": members}
+        )
         done = 0
         if resume:
             chance_of_torch = kept.resume()["chance"]
@@ -367,15 +371,17 @@ def train(
                 continue
             if resume and step == done:
                 torch.set_rng_state(chance_of_torch)
-            members = share(BATCH, rank, size)
+            mine = share(BATCH, rank, size)
             features, truth, closed, speech, known = (
-                torch.stack([parts[k] for k in members]) for parts in zip(*chosen, strict=True)
+                torch.stack([parts[k] for k in mine]) for parts in zip(*chosen, strict=True)
             )
-            codes_out, closed_out, speech_out = net(features)
-            answer = codes_out / net.scale
-            apart = F.smooth_l1_loss(answer, truth, reduction="none", beta=1.0)
-            loss = (importance * known[:, :-1] * apart).mean()
-            loss = loss + 0.3 * F.binary_cross_entropy_with_logits(closed_out, closed, known[:, -1])
+            codes_out, closed_out, speech_out = net.each(features)
+            truth, closed, speech, known = (
+                part[:, None].expand(-1, members, *part.shape[1:]) for part in (truth, closed, speech, known)
+            )
+            apart = F.smooth_l1_loss(codes_out / net.scale, truth, reduction="none", beta=1.0)
+            loss = (importance * known[:, :, :-1] * apart).mean()
+            loss = loss + 0.3 * F.binary_cross_entropy_with_logits(closed_out, closed, known[:, :, -1])
             loss = loss + 0.3 * F.binary_cross_entropy_with_logits(speech_out, speech)
             optimizer.zero_grad()
             loss.backward()
@@ -417,13 +423,14 @@ def predict(net: MotionNet, clip: Clip) -> np.ndarray:
 
 
 def cross_predictions(
-    clips: list[Clip], codes: list[np.ndarray], basis: np.ndarray, steps: int, seed: int
+    clips: list[Clip], codes: list[np.ndarray], basis: np.ndarray, steps: int, seed: int, members: int = MEMBERS
 ) -> dict[str, np.ndarray]:
     """Answers for every film of free speech, and what was sung of it, from a network that never met its speaker."""
     told: dict[str, np.ndarray] = {}
     for speaker in sorted({clip.speaker for clip in clips if clip.free}):
         known = [i for i, clip in enumerate(clips) if clip.speaker != speaker]
-        net = train([clips[i] for i in known], [codes[i] for i in known], basis, steps, seed, f"without {speaker}")
+        met = [clips[i] for i in known], [codes[i] for i in known]
+        net = train(*met, basis, steps, seed, f"without {speaker}", members=members)
         told |= {clip.name: predict(net, clip) for clip in clips if clip.speaker == speaker and clip.kind != "voice"}
     return told
 
@@ -480,7 +487,10 @@ def main(arguments: list[str] | None = None, report: Callable[[str], None] = pri
     parser.add_argument("--data", type=Path, required=True, help="folder with grid_s1, addresses, facegood")
     parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights go")
-    parser.add_argument("--steps", type=int, default=1500, help="training steps of each network")
+    parser.add_argument("--steps", type=int, default=3000, help="training steps of each network")
+    parser.add_argument(
+        "--members", type=int, default=MEMBERS, help="networks trained side by side, whose mean answers"
+    )
     parser.add_argument("--codes", type=int, default=8, help="K, numbers that describe the lower face")
     parser.add_argument("--voices", type=int, default=8, help="copies of free speech in other voices, rooms and noises")
     parser.add_argument("--no-songs", action="store_true", help="leave song out, which needs pyworld")
@@ -527,11 +537,12 @@ def main(arguments: list[str] | None = None, report: Callable[[str], None] = pri
         made = spoken_clips(anywhere(), rng(), not chosen.no_songs)
         clips += [replace(clip, weight=MADE_WEIGHT) for clip in made]
     codes = [encode(clip.offsets, basis) * gains.get(clip.speaker, 1) for clip in clips]
-    net = train(clips, codes, basis, chosen.steps, chosen.seed, "shipped", chosen.work, chosen.resume)
+    how = chosen.steps, chosen.seed
+    net = train(clips, codes, basis, *how, "shipped", chosen.work, chosen.resume, chosen.members)
     if chosen.quick:
         told = {clip.name: predict(net, clip) for clip in clips if clip.free and clip.kind == "film"}
     else:
-        told = cross_predictions(clips, codes, basis, chosen.steps, chosen.seed)
+        told = cross_predictions(clips, codes, basis, *how, chosen.members)
     calibrate(net, clips, codes, told)
     if not chosen.quick:
         report(table(unseen_figures(net, clips, told)))

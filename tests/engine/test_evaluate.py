@@ -189,6 +189,7 @@ def test_closure_by_hand() -> None:
     ]
     opening = np.full(50, 0.2)
     opening[12] = 0.0  # at 0.48 s: 80 ms after the middle of B
+    assert sync.closures(opening, 25.0, spoken, sync.BILABIAL) == [True, False]
     assert sync.closed_on(opening, 25.0, spoken, sync.BILABIAL) == 50
     assert sync.closed_on(opening, 25.0, spoken, sync.OPEN) == 0
     opening[12], opening[13] = 0.2, 0.0  # 120 ms after

@@ -1,6 +1,7 @@
 """Sound becomes motion in step, still in silence and closed on closures; a portrait takes it on without breaking."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from engine.face.find import Face
 from engine.motion.bank import BLINK_SECONDS, MOST, Bank
 from engine.motion.curves import cubic, smooth, soft_limit
 from engine.motion.generate import ENDING, LOOK_AHEAD, WEIGHTS, Motion, MotionGenerator
-from engine.motion.net import MotionNet, encode, mouth_opening, mouth_width
+from engine.motion.net import MotionNet, MotionSizes, encode, mouth_opening, mouth_width
 from engine.motion.place import at_rest, place
 
 REPO = Path(__file__).resolve().parents[2]
@@ -332,6 +333,24 @@ def test_network_is_rebuilt_from_its_file(tmp_path: Path, generator: MotionGener
     with torch.inference_mode():
         for a, b in zip(generator.net(features), again(features), strict=True):
             torch.testing.assert_close(a, b)
+
+
+def test_a_network_of_members_answers_their_mean() -> None:
+    torch.manual_seed(0)
+    sizes = MotionSizes(features=12, hidden=8, codes=3, members=3)
+    net = MotionNet(sizes).eval()
+    features = torch.randn(2, 12, 20)
+    with torch.inference_mode():
+        together = net(features)
+        alone = []
+        for k in range(3):
+            one = MotionNet(replace(sizes, members=1)).eval()
+            parts = {name: value.chunk(3)[k] for name, value in net.named_parameters()}
+            one.load_state_dict(parts | dict(net.named_buffers()))
+            alone.append(one(features))
+    for a, mean in zip(together, zip(*alone, strict=True), strict=True):
+        torch.testing.assert_close(a, torch.stack(mean).mean(0))
+        assert not torch.allclose(mean[0], mean[1])
 
 
 @pytest.mark.skipif(not (DATA / "grid_others").is_dir(), reason="needs ../shared/data/grid_others")
