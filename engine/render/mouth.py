@@ -54,6 +54,7 @@ DRAWN_TONGUE = np.array([0.75, 0.25, 0.25], np.float32)  # and of its tongue
 CAVITY = np.array([0.018, 0.0075, 0.007], np.float32)  # times the tooth colour
 CHEEK = np.array([0.050, 0.016, 0.014], np.float32)  # the cheeks' lining behind the corners, likewise
 BOUNCE = np.array([0.20, -0.10, -0.10], np.float32)  # light in a mouth's shadow comes from its own red walls
+DRAWN_ROUND_MM, DRAWN_SMOOTH_MM = 10.0, 1.5  # what notches are filled in a drawing's teeth, how round is what is left
 EVEN, DRAWN = 0.3, 0.3  # of 255 a px: no slope at all; share of such px in a face from which it is a flat drawing
 HAZIEST = 0.25  # of the skin's light: a face in which nothing is darker has dark skin, not haze
 
@@ -388,6 +389,16 @@ def find_teeth(rgb: NDArray[np.uint8], landmarks: Array, head: Head) -> Teeth | 
     return Teeth(end + (0.0 if found else 0.3), u, bottom, (color / OWN_LIGHT).astype(np.float32), found)
 
 
+def outlined(coverage: Array, scale: float) -> Array:
+    """Coverage (h, w) at `scale` px per mm as somebody draws it: one shape with a round outline, no single teeth."""
+    around = round(DRAWN_ROUND_MM * scale)
+    closer = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * around + 1, 2 * around + 1))
+    shape = np.pad((coverage > 0.5).astype(np.uint8), around, mode="edge")
+    shape = cv2.morphologyEx(shape, cv2.MORPH_CLOSE, closer)[around:-around, around:-around]
+    soft = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), DRAWN_SMOOTH_MM * scale)
+    return np.clip((soft - 0.5) * 2.5 * DRAWN_SMOOTH_MM * scale + 0.5, 0, 1)  # a px wide
+
+
 def is_drawn(rgb: NDArray[np.uint8], landmarks: Array) -> bool:
     """Whether the face is filled with even colours: of a drawn one two thirds are, of photographs at most 2 %."""
     p = np.asarray(landmarks, np.float32)[:, :2]
@@ -526,6 +537,8 @@ class MouthInterior:
             rgba = drawn.rgba.copy()
             grey = (rgba[:, :, :3] @ LUMINANCE)[:, :, None]
             rgba[:, :, :3] = (grey + (rgba[:, :, :3] - grey) * self.colorful) * self.tooth
+            if self.drawn:
+                rgba[:, :, 3] = outlined(rgba[:, :, 3], scale)
             rgba = cv2.GaussianBlur(rgba, (0, 0), float(sigma))
             if self.drawn:  # one even colour
                 rgba[:, :, :3] = rgba[:, :, 3:] * color

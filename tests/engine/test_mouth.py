@@ -301,3 +301,17 @@ def test_a_drawing_has_a_drawn_mouth(drawing: np.ndarray, face: np.ndarray, neut
         counts = np.unique(colours, axis=0, return_counts=True)[1]
         shares.append(float(np.sort(counts)[-3:].sum() / counts.sum()))
     assert shares[0] > 0.75 > 0.4 > shares[1], shares
+
+
+def test_drawn_teeth_are_one_row(drawing: np.ndarray, face: np.ndarray, neutral: np.ndarray) -> None:
+    """Nobody draws the gaps between them; a photograph's have them."""
+    bumps = {}
+    for name, picture in (("drawn", drawing), ("photograph", face)):
+        upper = mouth.MouthInterior(picture, neutral).upper
+        column = np.arange(upper.rgba.shape[1])
+        middle = np.abs((column - upper.origin[0]) / upper.scale) < 18
+        covered = (upper.rgba[:, middle, 3] > 0.5).astype(int)
+        edge = (covered.shape[0] - covered[::-1].argmax(0)) / upper.scale  # mm, of the lowest covered pixel
+        line = np.polynomial.Polynomial.fit(column[middle], edge, 6)(column[middle])
+        bumps[name] = float(np.abs(edge - line).mean())
+    assert bumps["drawn"] < 0.12 < 0.2 < bumps["photograph"], bumps
