@@ -19,14 +19,16 @@ LIDS = (37, 38, 40, 41, 43, 44, 46, 47)
 UPPER_LIP = (49, 50, 51, 52, 53, 61, 62, 63)
 LOWER_LIP = (55, 56, 57, 58, 59, 65, 66, 67)
 ALONG = 0.2  # of the head's way that shoulders go along, at an amount of 1
+LINE = 0.1  # units outside a drawing's jaw up to which its outline goes along whole
 RADII = {range(0, 17): 0.95, range(17, 27): 0.55, range(27, 36): 0.6, range(36, 48): 0.5, range(48, 68): 0.8}
 
 
 class Flow:
     """`basis(points) @ coefficients(...)` is the displacement of source points, in px."""
 
-    def __init__(self, landmarks: Array, shape: Shape, shoulders: float = 0.0) -> None:
-        """`shoulders`: amount by which they follow the head, 0 for not at all, 1 as in life."""
+    def __init__(self, landmarks: Array, shape: Shape, shoulders: float = 0.0, drawn: bool = False) -> None:
+        """`shoulders`: amount by which they follow the head, 0 for not at all, 1 as in life. `drawn`: the jaw is a line,
+        which keeps its width."""
         self.landmarks = landmarks
         self.shape = shape
         self.along = ALONG * shoulders
@@ -34,6 +36,16 @@ class Flow:
         self.radii = np.zeros(68)
         for indices, radius in RADII.items():
             self.radii[list(indices)] = radius * shape.frame.unit
+        self.outside = self._outside() if drawn else np.zeros((0, 2))
+
+    def _outside(self) -> Array:
+        """(17, 2): LINE outside each point of the jaw."""
+        jaw = self.landmarks[:17, :2]
+        along = np.gradient(jaw, axis=0)
+        out = np.column_stack([-along[:, 1], along[:, 0]])
+        out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-6)
+        inward = ((jaw - self.shape.frame.origin) * out).sum(1) < 0
+        return jaw + LINE * self.shape.frame.unit * np.where(inward, -1, 1)[:, None] * out
 
     def upper(self, points: Array) -> Array:
         """(N, 73) float32 at source points (…, 2) px, as the upper lip's side of the face moves."""
@@ -59,11 +71,13 @@ class Flow:
         matrix[:, :4] = rigid
         if self.along:
             matrix[:, 72] = self.shape.shoulders(points)
-        weights = [
-            interpolation(self.landmarks[centres, :2], self.radii[centres], part)[:, : len(used)]
-            for part in np.array_split(points, len(points) // 2000 + 1)
-        ]
-        matrix[:, [4 + k for k in used]] = np.concatenate(weights) * rigid[:, 3:]
+        beyond = range(len(self.outside))
+        places = np.concatenate([self.landmarks[centres, :2], self.outside])
+        radii = np.concatenate([self.radii[centres], self.radii[beyond]])
+        parts = np.array_split(points, len(points) // 2000 + 1)
+        weights = np.concatenate([interpolation(places, radii, part) for part in parts])
+        weights[:, : len(beyond)] += weights[:, len(centres) :]  # the jaw's points come first
+        matrix[:, [4 + k for k in used]] = weights[:, : len(used)] * rigid[:, 3:]
         return matrix
 
     def coefficients(self, pose: Pose, residual: Array) -> Array:

@@ -82,7 +82,8 @@ class Renderer:
         height, width = self.rgb.shape[:2]
         self.shoulders = 0.0 if self.shape.elastic else shoulders
         self.box = self.shape.box(width, height, self.shoulders > 0)
-        self.flow = Flow(self.landmarks, self.shape, self.shoulders)
+        drawn = self.interior.drawn
+        self.flow = Flow(self.landmarks, self.shape, self.shoulders, drawn)
         unit = self.shape.frame.unit
         x0, y0, x1, y1 = self.box
         self.grid = Grid.over(x0 - unit / 2, y0 - unit / 2, x1 + unit / 2, y1 + unit / 2, max(2.0, unit / 14))
@@ -95,7 +96,6 @@ class Renderer:
         crop = np.ascontiguousarray(self.rgb[y0:y1, x0:x1])
         if self.cutout is not None:
             crop = extend(crop, self.cutout[y0:y1, x0:x1] > 0, 0.02 * unit)
-        drawn = self.interior.drawn
         self.split = None if matte is None else Split(crop, matte[y0:y1, x0:x1], unit, drawn)
         self.texture = Texture(crop, MOST, drawn) if self.split is None else None
         eyes = [side for side in SIDES if self._shows(self.mesh[side.upper + side.lower, :2])]

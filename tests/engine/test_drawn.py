@@ -103,3 +103,22 @@ def test_eyes_of_any_size_shut_whatever_touches_their_line(high: float, iris: fl
         upper = within & (np.arange(640)[:, None] < 290 + 0.1 * high * 280)  # the shut lids' line is further down
         assert (np.abs(frame - SKIN).max(2) < 14)[upper].mean() > 0.85
         assert (frame.min(2) > 240)[within].mean() < 0.02
+
+
+def test_the_chins_line_keeps_its_width_while_the_jaw_drops(renderer: Renderer) -> None:
+    """What is below a jaw gives way to it; a line that does so is half as wide."""
+    chin = renderer.landmarks[8, :2]
+    moved = renderer.landmarks.copy()
+    drop = 0.14 * renderer.shape.frame.unit
+    moved[4:13, 1] += drop * np.array([0.3, 0.6, 0.85, 1, 1, 1, 0.85, 0.6, 0.3])
+    moved[[*range(55, 60), 65, 66, 67], 1] += drop
+
+    def width(frame: np.ndarray, y: float) -> float:
+        """px of line below the chin, by how dark it is."""
+        column = (
+            frame[round(y) - 25 : round(y) + 25, round(chin[0]) - 3 : round(chin[0]) + 4].astype(float).mean((1, 2))
+        )
+        return float(((column.max() - column) / np.ptp(column)).clip(0.3, 1).sum() - 0.3 * len(column))
+
+    before, after = width(renderer.seen, chin[1]), width(renderer.render(moved), chin[1] + drop)
+    assert after > 0.85 * before, (before, after)
