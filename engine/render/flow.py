@@ -27,8 +27,8 @@ class Flow:
     """`basis(points) @ coefficients(...)` is the displacement of source points, in px."""
 
     def __init__(self, landmarks: Array, shape: Shape, shoulders: float = 0.0, drawn: bool = False) -> None:
-        """`shoulders`: amount by which they follow the head, 0 for not at all, 1 as in life. `drawn`: the jaw is a line,
-        which keeps its width."""
+        """`shoulders`: amount by which they follow the head, 0 for not at all, 1 as in life. `drawn`: the jaw is a
+        line, which keeps its width."""
         self.landmarks = landmarks
         self.shape = shape
         self.along = ALONG * shoulders
