@@ -7,7 +7,8 @@ or portraits; head, lids and brows are not its business (see `engine/motion/bank
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,16 @@ class MotionNet(nn.Module):
                 beyond = beyond.clamp(min=0)  # … but lips do not cross
             out[:, k] = y[at - 1] + slope * (inside - x[at - 1]) + beyond
         return out
+
+    @classmethod
+    def joined(cls, nets: Sequence["MotionNet"]) -> "MotionNet":
+        """The members of all these side by side; what else they know is the first one's."""
+        first = nets[0]
+        net = cls(replace(first.sizes, members=sum(one.sizes.members for one in nets)))
+        parts = [dict(one.named_parameters()) for one in nets]
+        weights = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        net.load_state_dict(dict(first.named_buffers()) | weights)
+        return net.eval()
 
     def save(self, path: Path, made_by: str) -> None:
         """Weights, basis and tables as safetensors, the sizes with them. The same weights give the same bytes."""

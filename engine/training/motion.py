@@ -8,14 +8,14 @@ given. Never read for training: the last 100 GRID clips by name, `grid_others/`,
 Speech is also heard in other voices, rooms, noise and music (`augment.py`) and as song (`sing.py`, which needs
 pyworld); closed lips are learned from nonsense in many languages as well (`espeak.py`, which needs espeakng-loader).
 Writes motion_base.safetensors, motion_bank.safetensors and prints the figures the model card quotes: free speech of
-each speaker from a network that never met that speaker. Takes forty minutes on one core. GRID's unseen clips and
+each speaker from a network that never met that speaker. Takes two and a half hours on one core. GRID's unseen clips and
 speakers are measured by `engine.evaluation.motion`.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,7 +73,8 @@ CLOSED = 0.02  # canonical units between the inner lips: closed, as the tracker 
 CROP = 108  # steps of a training example: 2 s and the context
 BATCH = 16
 RATE = 2e-3
-MEMBERS = 2  # networks whose mean is shipped
+STEPS = 1500, 3000  # of the members shipped: the first know strangers' free speech better, the others all the rest
+MEMBERS = 2  # of each of these
 SAVE_EVERY = 50  # steps
 NOISE_SECONDS = 6.0
 PAUSE = 26  # steps of quiet from which it is silence
@@ -422,15 +423,40 @@ def predict(net: MotionNet, clip: Clip) -> np.ndarray:
     return np.asarray(answer)
 
 
+def train_all(
+    clips: list[Clip],
+    codes: list[np.ndarray],
+    basis: np.ndarray,
+    steps: Sequence[int],
+    seed: int,
+    label: str = "",
+    work: Path | None = None,
+    resume: bool = False,
+    members: int = MEMBERS,
+) -> MotionNet:
+    """`members` of each number of `steps` in one network; else as `train`. Each number has a folder in `work`."""
+    nets: list[MotionNet] = []
+    for count in steps:
+        folder = None if work is None else work / str(count)
+        again = resume and (not nets or folder is None or folder.exists())  # it was cut short before this one
+        nets.append(train(clips, codes, basis, count, seed, f"{label} {count}", folder, again, members))
+    return MotionNet.joined(nets)
+
+
 def cross_predictions(
-    clips: list[Clip], codes: list[np.ndarray], basis: np.ndarray, steps: int, seed: int, members: int = MEMBERS
+    clips: list[Clip],
+    codes: list[np.ndarray],
+    basis: np.ndarray,
+    steps: Sequence[int],
+    seed: int,
+    members: int = MEMBERS,
 ) -> dict[str, np.ndarray]:
     """Answers for every film of free speech, and what was sung of it, from a network that never met its speaker."""
     told: dict[str, np.ndarray] = {}
     for speaker in sorted({clip.speaker for clip in clips if clip.free}):
         known = [i for i, clip in enumerate(clips) if clip.speaker != speaker]
         met = [clips[i] for i in known], [codes[i] for i in known]
-        net = train(*met, basis, steps, seed, f"without {speaker}", members=members)
+        net = train_all(*met, basis, steps, seed, f"without {speaker}", members=members)
         told |= {clip.name: predict(net, clip) for clip in clips if clip.speaker == speaker and clip.kind != "voice"}
     return told
 
@@ -487,9 +513,9 @@ def main(arguments: list[str] | None = None, report: Callable[[str], None] = pri
     parser.add_argument("--data", type=Path, required=True, help="folder with grid_s1, addresses, facegood")
     parser.add_argument("--landmarks", type=Path, help="npz of engine.training.landmarks for addresses")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights go")
-    parser.add_argument("--steps", type=int, default=3000, help="training steps of each network")
+    parser.add_argument("--steps", type=int, nargs="+", default=STEPS, help="training steps, each of some members")
     parser.add_argument(
-        "--members", type=int, default=MEMBERS, help="networks trained side by side, whose mean answers"
+        "--members", type=int, default=MEMBERS, help="networks of each number of steps: their mean answers"
     )
     parser.add_argument("--codes", type=int, default=8, help="K, numbers that describe the lower face")
     parser.add_argument("--voices", type=int, default=8, help="copies of free speech in other voices, rooms and noises")
@@ -538,7 +564,7 @@ def main(arguments: list[str] | None = None, report: Callable[[str], None] = pri
         clips += [replace(clip, weight=MADE_WEIGHT) for clip in made]
     codes = [encode(clip.offsets, basis) * gains.get(clip.speaker, 1) for clip in clips]
     how = chosen.steps, chosen.seed
-    net = train(clips, codes, basis, *how, "shipped", chosen.work, chosen.resume, chosen.members)
+    net = train_all(clips, codes, basis, *how, "shipped", chosen.work, chosen.resume, chosen.members)
     if chosen.quick:
         told = {clip.name: predict(net, clip) for clip in clips if clip.free and clip.kind == "film"}
     else:

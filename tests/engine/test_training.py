@@ -170,11 +170,15 @@ def test_the_motion_generators_training_resumes_exactly(tmp_path: Path, monkeypa
     monkeypatch.setattr(motion, "SAVE_EVERY", 2)
 
     def train(work: Path, resume: bool = False) -> dict[str, torch.Tensor]:
-        return motion.train([clip], [codes], basis, 6, 0, work=work, resume=resume).state_dict()
+        return motion.train_all([clip], [codes], basis, [6, 8], 0, work=work, resume=resume, members=2).state_dict()
 
     whole = train(tmp_path / "whole")
     with cut_after(4, monkeypatch):
         train(tmp_path / "cut")
+    assert not (tmp_path / "cut" / "8").exists()
     again = train(tmp_path / "cut", resume=True)
     for name, value in whole.items():
         assert torch.equal(value, again[name]), name
+    apart = [motion.train([clip], [codes], basis, steps, 0, members=2).state_dict() for steps in (6, 8)]
+    assert torch.equal(whole["near.weight"], torch.cat([one["near.weight"] for one in apart]))
+    assert torch.equal(whole["mean"], apart[1]["mean"]) and len(whole["answer.bias"]) == 4 * 5
