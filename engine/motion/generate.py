@@ -25,7 +25,7 @@ from engine.progress import Progress, silent
 from engine.style.file import Style
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-SHUT = 0.45, 0.75  # chance of closed lips from which the lips begin to close, and are closed
+SHUT = 0.4, 0.7  # chance of closed lips from which the lips begin to close, and are closed
 SURELY_SHUT = 0.9, 0.97  # chance of closed lips from which they close in a pause at once
 TALKING = 0.5, 0.85  # chance of speech from which the mouth begins to move, and moves in full
 LOUD = -22.0, -18.0  # dB from the loud tenth of speech so far: quieter than this voice, and as loud
@@ -35,7 +35,7 @@ UNHEARD = -20.0  # dB: the loud tenth of a voice not heard yet, near to a microp
 LEARNING = 0.3  # dB a step at most that the loud tenth is moved by what surely is speech
 LINGER = 10  # steps over which speech fades: in a gap between words a mouth goes on moving, in a pause it rests
 ENDING = 11  # steps
-WAITING, SHUTTING = 0.9, 0.2  # s: how slowly a mouth that waits follows what is heard, and where lips surely close
+WAITING, SHUTTING = 1.0, 0.2  # s: how slowly a mouth that waits follows what is heard, and where lips surely close
 BEGINNING = 10  # steps whose mean it begins with
 SMOOTHING = 1  # passes over neighbouring steps: enough against jitter, a closure of 60 ms survives it
 # s: features, the network's context, smoothing, and the two steps that cubic sampling reads after a time

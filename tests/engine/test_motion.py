@@ -87,7 +87,7 @@ def test_codes_turn_into_landmarks_and_back(generator: MotionGenerator) -> None:
 
 
 def test_weights_are_small() -> None:
-    assert sum((WEIGHTS / f"motion_{part}.safetensors").stat().st_size for part in ("base", "bank")) < 5e6
+    assert sum((WEIGHTS / f"motion_{part}.safetensors").stat().st_size for part in ("base", "bank")) < 6e6
     assert (WEIGHTS / "motion_base.md").is_file()
 
 
