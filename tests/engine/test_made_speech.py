@@ -102,7 +102,7 @@ def test_lips_close_in_a_language_never_trained_on() -> None:
     row = languages.heard(languages.TEXTS["ja"], "ja", generator)
     assert row.sounds > 30 and row.closed > 80
     assert row.closed > 30 + max(row.late, row.tongue)  # the controls: late, and where the tongue speaks
-    assert row.open > 1.2 * row.narrow and row.spread > row.round
+    assert row.open > 1.1 * row.narrow and row.spread > row.round
     table = languages.markdown({"ja": row, "de": row}).splitlines()
     assert table[2].startswith("| ja |") and table[3].startswith("| de * |")
 
