@@ -65,7 +65,7 @@ def left_out(clips: list[training.Clip], basis: np.ndarray) -> dict[str, np.ndar
     codes = [encode(clip.offsets, basis) for clip in clips]
     gains = training.speaker_gains(clips, codes)
     codes = [code * gains[clip.speaker] for clip, code in zip(clips, codes, strict=True)]
-    return training.cross_predictions(clips, codes, basis, [STEPS], 0, members=1)
+    return training.cross_predictions(clips, codes, basis, training.Recipe((STEPS,), members=1))
 
 
 def bare(clips: list[training.Clip], told: dict[str, np.ndarray], basis: np.ndarray) -> list[Pair]:

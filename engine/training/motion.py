@@ -15,7 +15,7 @@ speakers are measured by `engine.evaluation.motion`.
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -335,7 +335,7 @@ def train(
     label: str = "",
     work: Path | None = None,
     resume: bool = False,
-    members: int = MEMBERS,
+    members: int = 1,
 ) -> MotionNet:
     """A network of so many `members` that knows these clips, in `steps` steps of 16 crops of about 2 s. With `work` its
     checkpoints and losses go there, and it may `resume`. Alone, or in each process of `torchrun`."""
@@ -423,23 +423,31 @@ def predict(net: MotionNet, clip: Clip) -> np.ndarray:
     return np.asarray(answer)
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """Which networks answer together: `members` of each number of `steps`, all from one seed."""
+
+    steps: tuple[int, ...] = STEPS
+    members: int = MEMBERS
+    seed: int = 0
+
+
 def train_all(
     clips: list[Clip],
     codes: list[np.ndarray],
     basis: np.ndarray,
-    steps: Sequence[int],
-    seed: int,
+    recipe: Recipe,
     label: str = "",
     work: Path | None = None,
     resume: bool = False,
-    members: int = MEMBERS,
 ) -> MotionNet:
-    """`members` of each number of `steps` in one network; else as `train`. Each number has a folder in `work`."""
+    """All members of a recipe in one network; else as `train`. Each number of steps has a folder in `work`."""
     nets: list[MotionNet] = []
-    for count in steps:
+    for count in recipe.steps:
         folder = None if work is None else work / str(count)
         again = resume and (not nets or folder is None or folder.exists())  # it was cut short before this one
-        nets.append(train(clips, codes, basis, count, seed, f"{label} {count}", folder, again, members))
+        told = f"{label} {count}"
+        nets.append(train(clips, codes, basis, count, recipe.seed, told, folder, again, recipe.members))
     return MotionNet.joined(nets)
 
 
@@ -447,16 +455,14 @@ def cross_predictions(
     clips: list[Clip],
     codes: list[np.ndarray],
     basis: np.ndarray,
-    steps: Sequence[int],
-    seed: int,
-    members: int = MEMBERS,
+    recipe: Recipe,
 ) -> dict[str, np.ndarray]:
     """Answers for every film of free speech, and what was sung of it, from a network that never met its speaker."""
     told: dict[str, np.ndarray] = {}
     for speaker in sorted({clip.speaker for clip in clips if clip.free}):
         known = [i for i, clip in enumerate(clips) if clip.speaker != speaker]
         met = [clips[i] for i in known], [codes[i] for i in known]
-        net = train_all(*met, basis, steps, seed, f"without {speaker}", members=members)
+        net = train_all(*met, basis, recipe, f"without {speaker}")
         told |= {clip.name: predict(net, clip) for clip in clips if clip.speaker == speaker and clip.kind != "voice"}
     return told
 
@@ -563,12 +569,12 @@ def main(arguments: list[str] | None = None, report: Callable[[str], None] = pri
         made = spoken_clips(anywhere(), rng(), not chosen.no_songs)
         clips += [replace(clip, weight=MADE_WEIGHT) for clip in made]
     codes = [encode(clip.offsets, basis) * gains.get(clip.speaker, 1) for clip in clips]
-    how = chosen.steps, chosen.seed
-    net = train_all(clips, codes, basis, *how, "shipped", chosen.work, chosen.resume, chosen.members)
+    recipe = Recipe(tuple(chosen.steps), chosen.members, chosen.seed)
+    net = train_all(clips, codes, basis, recipe, "shipped", chosen.work, chosen.resume)
     if chosen.quick:
         told = {clip.name: predict(net, clip) for clip in clips if clip.free and clip.kind == "film"}
     else:
-        told = cross_predictions(clips, codes, basis, *how, chosen.members)
+        told = cross_predictions(clips, codes, basis, recipe)
     calibrate(net, clips, codes, told)
     if not chosen.quick:
         report(table(unseen_figures(net, clips, told)))

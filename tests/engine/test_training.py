@@ -170,7 +170,8 @@ def test_the_motion_generators_training_resumes_exactly(tmp_path: Path, monkeypa
     monkeypatch.setattr(motion, "SAVE_EVERY", 2)
 
     def train(work: Path, resume: bool = False) -> dict[str, torch.Tensor]:
-        return motion.train_all([clip], [codes], basis, [6, 8], 0, work=work, resume=resume, members=2).state_dict()
+        recipe = motion.Recipe((6, 8), members=2)
+        return motion.train_all([clip], [codes], basis, recipe, work=work, resume=resume).state_dict()
 
     whole = train(tmp_path / "whole")
     with cut_after(4, monkeypatch):
