@@ -300,7 +300,7 @@ def speaker_gains(clips: list[Clip], codes: list[np.ndarray]) -> dict[str, np.nd
 
 @dataclass(frozen=True)
 class Example:
-    """A clip as the network takes it: features (512, n), codes over their scale (K, n), closed and speech (n,); known:
+    """A clip as the network takes it: features (n, 512), codes over their scale (K, n), closed and speech (n,); known:
     (K + 1, n) 1 where a code, and last whether lips are closed, counts, 0 where nobody knows."""
 
     features: Tensor
@@ -321,7 +321,7 @@ def examples(clips: list[Clip], codes: list[np.ndarray], scale: np.ndarray) -> l
             known[:-1], known[-1] = 0, clip.shut >= 0
         if clip.known is not None:
             known *= clip.known
-        arrays = clip.features.T, (code / scale).T, closed, clip.speech, known
+        arrays = clip.features, (code / scale).T, closed, clip.speech, known
         made.append(Example(*(torch.from_numpy(np.ascontiguousarray(array, np.float32)) for array in arrays)))
     return made
 
@@ -408,7 +408,7 @@ def crop(example: Example, rng: np.random.Generator) -> tuple[Tensor, ...]:
     index = torch.arange(start, start + CROP).clamp(max=length - 1)
     inner = index[context:-context]
     steps = example.codes, example.closed, example.speech, example.known
-    return example.features[:, index], *(values[..., inner] for values in steps)
+    return example.features[index].T, *(values[..., inner] for values in steps)
 
 
 @torch.inference_mode()
