@@ -242,7 +242,8 @@ class Eye:
         length = float(np.linalg.norm(np.diff(self.upper, axis=0), axis=1).sum()) * 2
         self.thick = float(np.clip(dark.sum() / length, 1.0, 0.08 * self.unit))
         parts = cv2.connectedComponents((~dark).astype(np.uint8), connectivity=4)[1]
-        held = np.bincount(parts[inside], minlength=parts.max() + 1) / np.bincount(parts.ravel())
+        sizes = np.maximum(np.bincount(parts.ravel()), 1)
+        held = np.bincount(parts[inside], minlength=len(sizes)) / sizes
         filled = np.isin(parts, np.flatnonzero(held > 0.5)) & ~dark  # what lies mostly inside, up to the line
         if filled.sum() < 0.4 * inside.sum():  # an eye that is all dark, or whose line is open
             filled, dark = inside, np.zeros_like(dark)

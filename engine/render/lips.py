@@ -23,6 +23,7 @@ LOWER_EDGE = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
 OUTER = range(48, 60)
 MOUTH = range(48, 68)
 RIM = 0.045  # of the unit: how far beyond the inner lips' contour teeth and cavity may still be seen
+LINE = 0.03  # of the unit: a gap that is no more than a drawing's line
 WEB = 0.08  # of the unit: openings this high are halved at the corners
 CORNERS = smoothstep(np.abs(np.linspace(-1.0, 1.0, 41)) * 2.0 - 1.0)[:, None]
 SEAM = np.array([0.7, 0.95, 0.95], np.float32)  # the line between lips is a reddish dark
@@ -54,10 +55,11 @@ class Lips:
         nodes = self.grid.nodes()
         self.fields = flow.both(nodes)
         self.gap = float(np.linalg.norm(self.lower_edge - self.upper_edge, axis=1).max())
-        self.opened = float(smoothstep((self.gap / unit - 0.015) / 0.03))
-        self._prepare(rgb, source, drawn)
+        self.drawn = drawn
+        self.opened = float(smoothstep((self.gap / unit - (LINE if drawn else 0.015)) / 0.03))
+        self._prepare(rgb, source)
 
-    def _prepare(self, rgb: Pixels, box: Box, drawn: bool) -> None:
+    def _prepare(self, rgb: Pixels, box: Box) -> None:
         """The two lips' textures: each keeps its own side of the picture and is continued over the other's."""
         x0, y0, x1, y1 = box
         self.corner = np.array([x0, y0], np.float32)
@@ -67,19 +69,21 @@ class Lips:
         above, between = heights[..., 0] + heights[..., 1] < 0, heights[..., 2] <= 0
         outline = np.concatenate([curve(self.upper_edge, 41), curve(self.lower_edge, 41)[::-1]])
         away = outside(outline, box, self.unit) / self.unit
-        self.upper = Texture(self._flap(own, above | ~between, away, box), PATCH_PIXELS, drawn)
-        self.lower = Texture(self._flap(own, ~above | ~between, away, box), PATCH_PIXELS, drawn)
-        self.texture = Texture(own, PATCH_PIXELS, drawn)
+        self.upper = Texture(self._flap(own, above | ~between, away, box), PATCH_PIXELS, self.drawn)
+        self.lower = Texture(self._flap(own, ~above | ~between, away, box), PATCH_PIXELS, self.drawn)
+        self.texture = Texture(own, PATCH_PIXELS, self.drawn)
 
     def _flap(self, own: Pixels, side: NDArray[np.bool_], away: Array, box: Box) -> Pixels:
         """One lip: its `side` of the picture, continued. `away`: units outside the inner lips.
 
         Where the lips are apart, pixels close to them that are darker or brighter than the lips and than the skin near
-        by are cavity or tooth, and are left out too.
+        by are cavity or tooth, and are left out too; in a drawing they are its line, which stays.
         """
         soft = 0.012 * self.unit
         if not self.opened:
             return extend(own, side, soft)
+        if self.drawn:
+            return extend(own, side & (away > 0), soft)
         light = cv2.cvtColor(own, cv2.COLOR_RGB2GRAY).astype(np.float32)
         clean = cv2.cvtColor(extend(own, side & (away > RIM), soft), cv2.COLOR_RGB2GRAY).astype(np.float32)
         lips = np.zeros(light.shape, np.uint8)

@@ -24,7 +24,7 @@ from engine.render import proxy, proxy_raster
 
 Array = NDArray[np.float32]
 
-VERSION = "3"  # goes up whenever the same portrait and landmarks give other pixels
+VERSION = "4"  # goes up whenever the same portrait and landmarks give other pixels
 TINT = Path(__file__).resolve().parents[1] / "weights" / "mouth_tint.safetensors"
 
 # Points speech does not move, and how far each is trusted: bridge and base of the nose, eye corners, temples.
@@ -48,6 +48,7 @@ LIT_SMILING_MM, LIT_SPEAKING_MM = 5.0, 20.0
 OWN_LIGHT = 0.92  # how lit teeth in an open smile are, next to the full light the layers are kept in
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 FINEST = 6.0  # px per mm: finer than this a mouth's inside is not drawn
+DRAWN_OPEN = 0.06  # of the outer eye corners' distance: lips this far apart show what is between them
 DRAWN_WHITE = 0.85  # of teeth in a drawing that has no white
 DRAWN_INSIDE = np.array([0.20, 0.03, 0.03], np.float32)  # of the skin: the red of a drawn mouth's inside
 DRAWN_TONGUE = np.array([0.75, 0.25, 0.25], np.float32)  # and of its tongue
@@ -156,8 +157,8 @@ class Head:
     roll: Array
 
 
-def measure_head(landmarks: Array) -> Head:
-    """From source landmarks (68, 3) px."""
+def measure_head(landmarks: Array, drawn: bool = False) -> Head:
+    """From source landmarks (68, 3) px. A `drawn` upper lip is where it rests, however long the nose above it is."""
     p = np.asarray(landmarks, np.float64)
     right = np.sum([p[b] - p[a] for a, b in PAIRS], axis=0)
     right /= np.linalg.norm(right)
@@ -177,7 +178,9 @@ def measure_head(landmarks: Array) -> Head:
     gap = float((p[66] - p[62]) @ down) / px
     by_lip = float((p[62] - eyes) @ down) + SHOW_MM * px
     by_nose = float((p[33] - eyes) @ down) + NOSE_TO_EDGE_MM * px
-    share = float(np.clip((gap - 1.0) / 4.0, 0.0, 1.0))  # an open smile has lifted the lip off its resting place
+    share = (
+        0.0 if drawn else float(np.clip((gap - 1.0) / 4.0, 0.0, 1.0))
+    )  # an open smile has lifted the lip off its resting place
     height = (1.0 - share) * by_lip + share * max(by_nose, by_lip)
     depth = float((p[62] - eyes) @ out) - LIP_MM * px
     edge = eyes + right * float((middle - eyes) @ right) + down * height + out * depth
@@ -399,6 +402,22 @@ def outlined(coverage: Array, scale: float) -> Array:
     return np.clip((soft - 0.5) * 2.5 * DRAWN_SMOOTH_MM * scale + 0.5, 0, 1)  # a px wide
 
 
+def drawn_inside(rgb: NDArray[np.uint8], landmarks: Array, skin: Array) -> tuple[Array, bool] | None:
+    """What an open mouth with `landmarks` (68, 2 or 3) px is filled with in a drawing: the linear colour (3,) of what
+    is darker than the `skin`, and whether there is nothing else; None where it is shut or light."""
+    upper, lower = inner_lips(landmarks)
+    if lip_gap(landmarks) < DRAWN_OPEN * float(np.linalg.norm(np.subtract(landmarks[45], landmarks[36])[:2])):
+        return None
+    outline = np.concatenate([upper, lower[::-1]])
+    seen = _patch(rgb, outline.mean(0) + 0.7 * (outline - outline.mean(0)))  # well off the lips' line
+    dark = seen[seen @ LUMINANCE < 0.6 * float(skin @ LUMINANCE)]
+    if len(dark) < max(4, 0.2 * len(seen)):
+        return None
+    color = np.median(dark, axis=0).astype(np.float32)
+    like = np.abs(to_srgb(seen) - to_srgb(color)).max(1) < 0.06
+    return color, bool(like.mean() > 0.9)
+
+
 def is_drawn(rgb: NDArray[np.uint8], landmarks: Array) -> bool:
     """Whether the face is filled with even colours: of a drawn one two thirds are, of photographs at most 2 %."""
     p = np.asarray(landmarks, np.float32)[:, :2]
@@ -485,7 +504,8 @@ class MouthInterior:
         """`picture_rgb` (H, W, 3) uint8 sRGB, `source_landmarks` (68, 3) px. `source_mesh` (478, 3) and `device` are
         part of the renderer's seam and change nothing here."""
         self.source = np.asarray(source_landmarks, np.float32)
-        self.head = measure_head(self.source)
+        self.drawn = is_drawn(picture_rgb, self.source)
+        self.head = measure_head(self.source, self.drawn)
         self.blur = measure_blur(picture_rgb, self.source)
         self.grain = measure_grain(picture_rgb, self.source)
         light = measure_light(picture_rgb, self.source)
@@ -495,7 +515,6 @@ class MouthInterior:
             1.0, HAZIEST * float(light.skin @ LUMINANCE) / max(float(light.black @ LUMINANCE), 1e-6)
         )
         self.cavity, self.cheek = self.coloured(CAVITY), self.coloured(CHEEK)
-        self.drawn = is_drawn(picture_rgb, self.source)
         own = None if self.drawn else find_teeth(picture_rgb, self.source, self.head)
         if own is not None:
             self.head = replace(self.head, edge=self.head.edge + self.head.axes[:, 1] * own.edge * self.head.px)
@@ -506,6 +525,7 @@ class MouthInterior:
             self.tooth *= min(1.0, paper) ** (1.0 - self.colorful)  # in a print nothing is brighter than the paper
         self.own_teeth = own is not None
         self.fill = self.flesh = self.tooth
+        self.empty = False  # of teeth and tongue, as somebody drew it
         if self.drawn:
             self.tooth = light.bright.copy()
             white = 1.15 * float(light.skin @ LUMINANCE)
@@ -513,6 +533,8 @@ class MouthInterior:
                 self.tooth = self.coloured(np.maximum(self.tooth, DRAWN_WHITE))
             self.fill = 0.5 * self.black + self.coloured(light.skin * DRAWN_INSIDE)
             self.flesh = self.coloured(light.skin * DRAWN_TONGUE)
+            if shown := drawn_inside(picture_rgb, self.source, light.skin):
+                self.fill, self.empty = shown
         self._draw()
         if own is not None:
             self._wear(picture_rgb, own)
@@ -603,7 +625,7 @@ class MouthInterior:
     def _hash(self) -> str:
         digest = hashlib.sha256(f"mouth {VERSION} proxy {proxy.VERSION} {self.blur:.6f} {self.colorful:.6f}".encode())
         digest.update(b"drawn" if self.drawn else b"")
-        for part in (self.source, self.tooth, self.upper.rgba, self.lower.rgba, self.tongue.rgba):
+        for part in (self.source, self.tooth, self.fill, self.upper.rgba, self.lower.rgba, self.tongue.rgba):
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()[:16]
 
@@ -647,7 +669,9 @@ class MouthInterior:
         above = self._move(self.upper, move, np.zeros(3, np.float32), corner, size, each)
         tongue = self._move(self.tongue, move, jaw * TONGUE_WITH_JAW, corner, size, each)
         slit = Slit.of(upper, lower, _pixels(corner, size, each))
-        if self.drawn:
+        if self.empty:
+            color = np.broadcast_to(to_srgb(self.fill), (*above.shape[:2], 3))
+        elif self.drawn:
             color = self.fill * (1.0 - tongue[:, :, 3:]) + tongue[:, :, :3]
             color = to_srgb(color * (1.0 - above[:, :, 3:]) + above[:, :, :3])
         else:

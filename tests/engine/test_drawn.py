@@ -1,5 +1,6 @@
 """Drawn faces: what a blink and an open mouth look like where all is even colour and line."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -122,3 +123,91 @@ def test_the_chins_line_keeps_its_width_while_the_jaw_drops(renderer: Renderer) 
 
     before, after = width(renderer.seen, chin[1]), width(renderer.render(moved), chin[1] + drop)
     assert after > 0.85 * before, (before, after)
+
+
+DARK = (120, 30, 40)
+
+
+def face_with_mouth(filled: tuple[tuple[int, int, int], ...]) -> tuple[image.Picture, Face]:
+    """A face of skin in dark lines. `filled`: what is seen in its open mouth, from above; else the mouth is a line."""
+    placed = np.array(points.read(SOURCE / "cartoon_points.json"), float)[:, :2]
+    picture = np.full((640, 640, 3), SKIN, np.uint8)
+    middle, wide = (placed[48] + placed[54]) / 2, (placed[54, 0] - placed[48, 0]) / 2
+    above, below = (-6, 34) if filled else (8, 8)
+
+    def edge(at: np.ndarray, bend: float, away: float = 0.0) -> np.ndarray:
+        """The lips' line at -1 to 1, and beside it."""
+        return middle + np.column_stack([wide * at, bend * (1 - at**2) + away])
+
+    line = np.linspace(-1, 1, 41)
+    mouth = np.concatenate([edge(line, above), edge(line, below)[::-1]])
+    shape = np.zeros((640, 640), np.uint8)
+    cv2.fillPoly(shape, [np.round(mouth).astype(np.int32)], 1)
+    band = (above + below) / max(1, len(filled))
+    for k, color in enumerate(filled):
+        picture[(shape > 0) & (np.arange(640)[:, None] >= middle[1] + (above + k * band if k else -99))] = color
+    cv2.polylines(picture, [np.round(mouth).astype(np.int32)], True, LINE, 5, cv2.LINE_AA)
+    for part in (range(17), range(27, 31)):
+        cv2.polylines(picture, [np.round(placed[part]).astype(np.int32)], False, LINE, 5, cv2.LINE_AA)
+    out = 5 if filled else 14
+    five, three = np.array([-0.65, -0.35, 0, 0.35, 0.65]), np.array([-0.45, 0, 0.45])
+    placed[49:54], placed[[59, 58, 57, 56, 55]] = edge(five, above, -out), edge(five, below, out)
+    placed[61:64], placed[[67, 66, 65]] = edge(three, above, 0), edge(three, below, 0)
+    placed[[48, 54]], placed[[60, 64]] = edge(np.array([-1, 1.0]), 0), edge(np.array([-0.93, 0.93]), above)
+    loaded = image.Picture(picture, None, Path("drawn"), f"mouth {filled}")
+    return loaded, points.face_at(loaded, placed.tolist())
+
+
+def parted(landmarks: np.ndarray, by: float) -> np.ndarray:
+    """Jaw and lower lip lower by so many px."""
+    moved = landmarks.copy()
+    moved[4:13, 1] += by * np.array([0.3, 0.6, 0.85, 1, 1, 1, 0.85, 0.6, 0.3])
+    moved[[55, 59], 1] += 0.7 * by
+    moved[[*range(56, 59), 65, 66, 67], 1] += by
+    return moved
+
+
+def dark(frame: np.ndarray) -> np.ndarray:
+    """(H, W) bool: within 3 px of a line."""
+    return cv2.dilate((frame.max(2) < 75).astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+
+
+def test_lips_drawn_as_an_outline_keep_it_to_the_corners() -> None:
+    """Line beside the inner lips' corners was taken for cavity, as in photographs, and smeared away."""
+    picture, face = face_with_eyes(0.3, 0.15)
+    drawn = Renderer(picture, face, torch.device("cpu"))
+    moved = parted(face.landmarks, 22)
+    lips = moved[[*range(48, 60), 48], :2]
+    along = np.concatenate([np.linspace(a, b, 12) for a, b in pairwise(lips)])
+    at = tuple(np.round(along).astype(int)[:, ::-1].T)
+    assert dark(drawn.render(moved))[at].mean() > 0.93
+
+
+def test_a_mouth_drawn_as_a_line_opens_within_lines() -> None:
+    picture, face = face_with_mouth(())
+    drawn = Renderer(picture, face, torch.device("cpu"))
+    moved = parted(face.landmarks, 22)
+    near = dark(drawn.render(moved))
+    for point in (61, 62, 63, 65, 66, 67):
+        x, y = np.round(moved[point, :2]).astype(int)
+        assert near[y, x], point
+
+
+@pytest.mark.parametrize("filled", [(DARK,), (LINE,), ((250, 250, 250), DARK)])
+def test_a_mouth_drawn_open_stays_what_is_in_it(filled: tuple[tuple[int, int, int], ...]) -> None:
+    """Dark and nothing else stays so, without teeth or tongue; white in it are teeth, which do not fill it."""
+    picture, face = face_with_mouth(filled)
+    drawn = Renderer(picture, face, torch.device("cpu"))
+    assert drawn.interior.drawn
+    for by in (-12.0, 15.0):
+        moved = parted(face.landmarks, by)
+        frame = drawn.render(moved).astype(int)
+        mask = np.zeros((640, 640), np.uint8)
+        cv2.fillPoly(mask, [np.round(moved[60:, :2]).astype(np.int32)], 1)
+        within = cv2.erode(mask, np.ones((5, 5), np.uint8)) > 0
+        assert within.sum() > 200
+        white = (frame.min(2) > 235)[within].mean()
+        if len(filled) == 1:
+            assert (np.abs(frame - filled[0]).max(2) < 25)[within].mean() > 0.8 and white == 0
+        else:
+            assert 0.02 < white < 0.6
