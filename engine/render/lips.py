@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine.render.field import Grid, invert, upsample
 from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
+from engine.render.mouth import DRAWN_LINE
 from engine.render.patch import PATCH_PIXELS, Box, Slit, around, blend, covered, curve, flaps, mix, outside, upper_share
 from engine.render.texture import Pixels, Texture
 
@@ -23,7 +24,6 @@ LOWER_EDGE = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
 OUTER = range(48, 60)
 MOUTH = range(48, 68)
 RIM = 0.045  # of the unit: how far beyond the inner lips' contour teeth and cavity may still be seen
-LINE = 0.03  # of the unit: a gap that is no more than a drawing's line
 WEB = 0.08  # of the unit: openings this high are halved at the corners
 CORNERS = smoothstep(np.abs(np.linspace(-1.0, 1.0, 41)) * 2.0 - 1.0)[:, None]
 SEAM = np.array([0.7, 0.95, 0.95], np.float32)  # the line between lips is a reddish dark
@@ -56,7 +56,7 @@ class Lips:
         self.fields = flow.both(nodes)
         self.gap = float(np.linalg.norm(self.lower_edge - self.upper_edge, axis=1).max())
         self.drawn = drawn
-        self.opened = float(smoothstep((self.gap / unit - (LINE if drawn else 0.015)) / 0.03))
+        self.opened = float(smoothstep((self.gap / unit - (DRAWN_LINE if drawn else 0.015)) / 0.03))
         self._prepare(rgb, source)
 
     def _prepare(self, rgb: Pixels, box: Box) -> None:

@@ -48,6 +48,7 @@ LIT_SMILING_MM, LIT_SPEAKING_MM = 5.0, 20.0
 OWN_LIGHT = 0.92  # how lit teeth in an open smile are, next to the full light the layers are kept in
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 FINEST = 6.0  # px per mm: finer than this a mouth's inside is not drawn
+DRAWN_LINE = 0.03  # of the outer eye corners' distance: lips no further apart are shut, between them is their line
 DRAWN_OPEN = 0.06  # of the outer eye corners' distance: lips this far apart show what is between them
 DRAWN_WHITE = 0.85  # of teeth in a drawing that has no white
 DRAWN_INSIDE = np.array([0.20, 0.03, 0.03], np.float32)  # of the skin: the red of a drawn mouth's inside
@@ -526,6 +527,7 @@ class MouthInterior:
         self.own_teeth = own is not None
         self.fill = self.flesh = self.tooth
         self.empty = False  # of teeth and tongue, as somebody drew it
+        self.line = 0.0  # px between the inner lips of a drawn mouth that is shut: its line, not an opening
         if self.drawn:
             self.tooth = light.bright.copy()
             white = 1.15 * float(light.skin @ LUMINANCE)
@@ -533,6 +535,8 @@ class MouthInterior:
                 self.tooth = self.coloured(np.maximum(self.tooth, DRAWN_WHITE))
             self.fill = 0.5 * self.black + self.coloured(light.skin * DRAWN_INSIDE)
             self.flesh = self.coloured(light.skin * DRAWN_TONGUE)
+            eyes = float(np.linalg.norm((self.source[45] - self.source[36])[:2]))
+            self.line = lip_gap(self.source) if lip_gap(self.source) < DRAWN_LINE * eyes else 0.0
             if shown := drawn_inside(picture_rgb, self.source, light.skin):
                 self.fill, self.empty = shown
         self._draw()
@@ -661,6 +665,7 @@ class MouthInterior:
             return out
         move = fit(self.source[SKULL], landmarks[SKULL], SKULL_TRUST)
         px = move.scale * self.head.px
+        opened = float(_ease(gap - self.line * move.scale, 0.5, 1.5))
         each = int(np.ceil(self.head.px / (0.75 * FINEST)))  # in large pictures colours are laid on a coarser grid
         size = (int(np.ceil((cx1 - cx0) / each)), int(np.ceil((cy1 - cy0) / each)))
         corner = np.array([cx0, cy0], np.float32)
@@ -683,7 +688,7 @@ class MouthInterior:
         covered = np.clip(np.minimum(slit.under, 0.5) + np.minimum(slit.over, 0.5), 0.0, 1.0)
         inside = out[cy0 - y0 : cy1 - y0, cx0 - x0 : cx1 - x0]
         inside[:, :, :3] = color[: cy1 - cy0, : cx1 - cx0]
-        inside[:, :, 3] = cv2.GaussianBlur(covered, (0, 0), 0.5 * self.blur) * float(_ease(gap, 0.5, 1.5))
+        inside[:, :, 3] = cv2.GaussianBlur(covered, (0, 0), 0.5 * self.blur) * opened
         return out
 
     def _lit(self, above: Array, below: Array, tongue: Array, jaw: Array, slit: Slit, px: float, each: int) -> Array:

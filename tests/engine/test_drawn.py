@@ -193,6 +193,18 @@ def test_a_mouth_drawn_as_a_line_opens_within_lines() -> None:
         assert near[y, x], point
 
 
+def test_shut_lips_have_one_line_between_them(renderer: Renderer) -> None:
+    """The points of this line's two edges were 1.2 px apart, and teeth gleamed through."""
+    wider = renderer.landmarks.copy()
+    wider[[48, 60], 0] -= 6
+    wider[[54, 64], 0] += 6
+    mask = np.zeros((640, 640), np.uint8)
+    cv2.fillPoly(mask, [np.round(wider[48:60, :2]).astype(np.int32)], 1)
+    frame = renderer.render(wider).astype(int)
+    assert (frame.min(2) > 120)[mask > 0].mean() < 0.01
+    assert (renderer.render(parted(wider, 5)).min(2) > 120)[mask > 0].mean() > 0.03
+
+
 @pytest.mark.parametrize("filled", [(DARK,), (LINE,), ((250, 250, 250), DARK)])
 def test_a_mouth_drawn_open_stays_what_is_in_it(filled: tuple[tuple[int, int, int], ...]) -> None:
     """Dark and nothing else stays so, without teeth or tongue; white in it are teeth, which do not fill it."""
