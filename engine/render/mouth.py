@@ -419,6 +419,18 @@ def drawn_inside(rgb: NDArray[np.uint8], landmarks: Array, skin: Array) -> tuple
     return color, bool(like.mean() > 0.9)
 
 
+def drawn_teeth(rgb: NDArray[np.uint8], landmarks: Array, skin: Array) -> Array | None:
+    """(2,) px: where white ends, from the upper lip down the middle of an open drawn mouth; None where none begins."""
+    upper, lower = (np.asarray(landmarks[k], np.float32)[:2] for k in (62, 66))
+    down = upper + np.linspace(0, 1, 65)[:, None] * (lower - upper)
+    x, y = np.clip(np.round(down).astype(int), 0, [rgb.shape[1] - 1, rgb.shape[0] - 1]).T
+    white = np.flatnonzero(to_linear(rgb[y, x].astype(np.float32) / 255.0) @ LUMINANCE > 1.15 * float(skin @ LUMINANCE))
+    if not len(white) or white[0] > 32:  # what begins in the lower half are lower teeth
+        return None
+    ends = np.flatnonzero(np.diff(white) > 1)
+    return np.asarray(down[white[ends[0]] if len(ends) else white[-1]])
+
+
 def is_drawn(rgb: NDArray[np.uint8], landmarks: Array) -> bool:
     """Whether the face is filled with even colours: of a drawn one two thirds are, of photographs at most 2 %."""
     p = np.asarray(landmarks, np.float32)[:, :2]
@@ -539,6 +551,12 @@ class MouthInterior:
             self.line = lip_gap(self.source) if lip_gap(self.source) < DRAWN_LINE * eyes else 0.0
             if shown := drawn_inside(picture_rgb, self.source, light.skin):
                 self.fill, self.empty = shown
+                teeth = drawn_teeth(picture_rgb, self.source, light.skin)
+                if teeth is not None:
+                    down = self.head.axes[:, 1]
+                    self.head = replace(
+                        self.head, edge=self.head.edge + down * ((teeth - self.head.edge[:2]) @ down[:2])
+                    )
         self._draw()
         if own is not None:
             self._wear(picture_rgb, own)

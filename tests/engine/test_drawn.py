@@ -223,3 +223,16 @@ def test_a_mouth_drawn_open_stays_what_is_in_it(filled: tuple[tuple[int, int, in
             assert (np.abs(frame - filled[0]).max(2) < 25)[within].mean() > 0.8 and white == 0
         else:
             assert 0.02 < white < 0.6
+
+
+def test_drawn_teeth_end_where_they_were_drawn() -> None:
+    picture, face = face_with_mouth(((250, 250, 250), DARK))
+    drawn = Renderer(picture, face, torch.device("cpu"))
+    x = round(face.landmarks[62, 0])
+
+    def last_white(frame: np.ndarray) -> int:
+        """Row, in the mouth's middle."""
+        rows = slice(round(face.landmarks[51, 1]), round(face.landmarks[57, 1]) + 25)
+        return int(np.flatnonzero(frame[rows, x].min(1) > 235).max())
+
+    assert abs(last_white(drawn.render(parted(face.landmarks, 20))) - last_white(picture.rgb)) <= 3
