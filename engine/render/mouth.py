@@ -179,9 +179,8 @@ def measure_head(landmarks: Array, drawn: bool = False) -> Head:
     gap = float((p[66] - p[62]) @ down) / px
     by_lip = float((p[62] - eyes) @ down) + SHOW_MM * px
     by_nose = float((p[33] - eyes) @ down) + NOSE_TO_EDGE_MM * px
-    share = (
-        0.0 if drawn else float(np.clip((gap - 1.0) / 4.0, 0.0, 1.0))
-    )  # an open smile has lifted the lip off its resting place
+    # An open smile has lifted the lip off its resting place.
+    share = 0.0 if drawn else float(np.clip((gap - 1.0) / 4.0, 0.0, 1.0))
     height = (1.0 - share) * by_lip + share * max(by_nose, by_lip)
     depth = float((p[62] - eyes) @ out) - LIP_MM * px
     edge = eyes + right * float((middle - eyes) @ right) + down * height + out * depth
@@ -405,10 +404,8 @@ def outlined(coverage: Array, scale: float) -> Array:
 
 def drawn_inside(rgb: NDArray[np.uint8], landmarks: Array, skin: Array) -> tuple[Array, bool] | None:
     """What an open mouth with `landmarks` (68, 2 or 3) px is filled with in a drawing: the linear colour (3,) of what
-    is darker than the `skin`, and whether there is nothing else; None where it is shut or light."""
+    is darker than the `skin`, and whether there is nothing else; None where it is light."""
     upper, lower = inner_lips(landmarks)
-    if lip_gap(landmarks) < DRAWN_OPEN * float(np.linalg.norm(np.subtract(landmarks[45], landmarks[36])[:2])):
-        return None
     outline = np.concatenate([upper, lower[::-1]])
     seen = _patch(rgb, outline.mean(0) + 0.7 * (outline - outline.mean(0)))  # well off the lips' line
     dark = seen[seen @ LUMINANCE < 0.6 * float(skin @ LUMINANCE)]
@@ -419,16 +416,17 @@ def drawn_inside(rgb: NDArray[np.uint8], landmarks: Array, skin: Array) -> tuple
     return color, bool(like.mean() > 0.9)
 
 
-def drawn_teeth(rgb: NDArray[np.uint8], landmarks: Array, skin: Array) -> Array | None:
-    """(2,) px: where white ends, from the upper lip down the middle of an open drawn mouth; None where none begins."""
+def drawn_teeth(rgb: NDArray[np.uint8], landmarks: Array, white: float) -> Array | None:
+    """(2,) px: where what is lighter than `white` ends, from the upper lip down the middle of an open drawn mouth; None
+    where none begins in its upper half."""
     upper, lower = (np.asarray(landmarks[k], np.float32)[:2] for k in (62, 66))
     down = upper + np.linspace(0, 1, 65)[:, None] * (lower - upper)
     x, y = np.clip(np.round(down).astype(int), 0, [rgb.shape[1] - 1, rgb.shape[0] - 1]).T
-    white = np.flatnonzero(to_linear(rgb[y, x].astype(np.float32) / 255.0) @ LUMINANCE > 1.15 * float(skin @ LUMINANCE))
-    if not len(white) or white[0] > 32:  # what begins in the lower half are lower teeth
+    light = np.flatnonzero(to_linear(rgb[y, x].astype(np.float32) / 255.0) @ LUMINANCE > white)
+    if not len(light) or light[0] > 32:  # what begins in the lower half are lower teeth
         return None
-    ends = np.flatnonzero(np.diff(white) > 1)
-    return np.asarray(down[white[ends[0]] if len(ends) else white[-1]])
+    ends = np.flatnonzero(np.diff(light) > 1)
+    return np.asarray(down[light[ends[0]] if len(ends) else light[-1]])
 
 
 def is_drawn(rgb: NDArray[np.uint8], landmarks: Array) -> bool:
@@ -547,11 +545,12 @@ class MouthInterior:
                 self.tooth = self.coloured(np.maximum(self.tooth, DRAWN_WHITE))
             self.fill = 0.5 * self.black + self.coloured(light.skin * DRAWN_INSIDE)
             self.flesh = self.coloured(light.skin * DRAWN_TONGUE)
-            eyes = float(np.linalg.norm((self.source[45] - self.source[36])[:2]))
-            self.line = lip_gap(self.source) if lip_gap(self.source) < DRAWN_LINE * eyes else 0.0
-            if shown := drawn_inside(picture_rgb, self.source, light.skin):
+            gap, eyes = lip_gap(self.source), self.head.px * EYES_MM
+            if gap < DRAWN_LINE * eyes:
+                self.line = gap
+            elif gap > DRAWN_OPEN * eyes and (shown := drawn_inside(picture_rgb, self.source, light.skin)):
                 self.fill, self.empty = shown
-                teeth = drawn_teeth(picture_rgb, self.source, light.skin)
+                teeth = drawn_teeth(picture_rgb, self.source, white)
                 if teeth is not None:
                     down = self.head.axes[:, 1]
                     self.head = replace(
