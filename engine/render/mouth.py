@@ -24,7 +24,7 @@ from engine.render import proxy, proxy_raster
 
 Array = NDArray[np.float32]
 
-VERSION = "4"  # goes up whenever the same portrait and landmarks give other pixels
+VERSION = "5"  # goes up whenever the same portrait and landmarks give other pixels
 TINT = Path(__file__).resolve().parents[1] / "weights" / "mouth_tint.safetensors"
 
 # Points speech does not move, and how far each is trusted: bridge and base of the nose, eye corners, temples.
@@ -58,6 +58,7 @@ CHEEK = np.array([0.050, 0.016, 0.014], np.float32)  # the cheeks' lining behind
 BOUNCE = np.array([0.20, -0.10, -0.10], np.float32)  # light in a mouth's shadow comes from its own red walls
 DRAWN_ROUND_MM, DRAWN_SMOOTH_MM = 10.0, 1.5  # what notches are filled in a drawing's teeth, how round is what is left
 EVEN, DRAWN = 0.3, 0.3  # of 255 a px: no slope at all; share of such px in a face from which it is a flat drawing
+BELOW_EYES = 0.3  # of the way from the lower lids to the corners of the mouth: skin that beards leave free
 HAZIEST = 0.25  # of the skin's light: a face in which nothing is darker has dark skin, not haze
 
 
@@ -241,7 +242,7 @@ def measure_light(rgb: NDArray[np.uint8], landmarks: Array) -> Light:
     p = np.asarray(landmarks, np.float32)[:, :2]
     size = float(np.linalg.norm(p[45] - p[36]))
     circle = np.stack([np.cos(np.linspace(0, 2 * np.pi, 16)), np.sin(np.linspace(0, 2 * np.pi, 16))], 1) * 0.09 * size
-    cheeks = [0.45 * p[41] + 0.55 * p[48], 0.45 * p[46] + 0.55 * p[54]]
+    cheeks = [p[eye] + BELOW_EYES * (p[corner] - p[eye]) for eye, corner in ((41, 48), (46, 54))]
     patches = np.concatenate([_patch(rgb, c + circle) for c in cheeks])
     skin = np.median(patches, axis=0) if len(patches) else np.array([0.45, 0.3, 0.24])
     eyes = np.concatenate([_patch(rgb, p[36:42]), _patch(rgb, p[42:48])])
