@@ -58,7 +58,8 @@ CHEEK = np.array([0.050, 0.016, 0.014], np.float32)  # the cheeks' lining behind
 BOUNCE = np.array([0.20, -0.10, -0.10], np.float32)  # light in a mouth's shadow comes from its own red walls
 DRAWN_ROUND_MM, DRAWN_SMOOTH_MM = 10.0, 1.5  # what notches are filled in a drawing's teeth, how round is what is left
 EVEN, DRAWN = 0.3, 0.3  # of 255 a px: no slope at all; share of such px in a face from which it is a flat drawing
-BELOW_EYES = 0.3  # of the way from the lower lids to the corners of the mouth: skin that beards leave free
+BELOW_EYES = 0.3  # of the way from the lower lids to the corners of the mouth: skin that beards leave free …
+ABOVE_LIPS = 0.55  # … and skin that glasses do
 HAZIEST = 0.25  # of the skin's light: a face in which nothing is darker has dark skin, not haze
 
 
@@ -237,13 +238,17 @@ class Light:
         return np.stack([logs[:, 0] - logs[:, 1], logs[:, 2] - logs[:, 1]])
 
 
+def cheeks(points: Array, way: float) -> list[Array]:
+    """Middles (2,) px of the skin so far of the way from either eye to its corner of the mouth; landmarks (68, 2)."""
+    return [points[eye] + way * (points[corner] - points[eye]) for eye, corner in ((41, 48), (46, 54))]
+
+
 def measure_light(rgb: NDArray[np.uint8], landmarks: Array) -> Light:
     """The light of a face with `landmarks` (68, 2 or 3) px."""
     p = np.asarray(landmarks, np.float32)[:, :2]
     size = float(np.linalg.norm(p[45] - p[36]))
     circle = np.stack([np.cos(np.linspace(0, 2 * np.pi, 16)), np.sin(np.linspace(0, 2 * np.pi, 16))], 1) * 0.09 * size
-    cheeks = [p[eye] + BELOW_EYES * (p[corner] - p[eye]) for eye, corner in ((41, 48), (46, 54))]
-    patches = np.concatenate([_patch(rgb, c + circle) for c in cheeks])
+    patches = np.concatenate([_patch(rgb, cheek + circle) for cheek in cheeks(p, BELOW_EYES)])
     skin = np.median(patches, axis=0) if len(patches) else np.array([0.45, 0.3, 0.24])
     eyes = np.concatenate([_patch(rgb, p[36:42]), _patch(rgb, p[42:48])])
     if len(eyes) < 16:
@@ -453,7 +458,7 @@ def measure_grain(rgb: NDArray[np.uint8], landmarks: Array) -> float:
     p = np.asarray(landmarks, np.float32)[:, :2]
     size = 0.12 * float(np.linalg.norm(p[45] - p[36]))
     spreads = []
-    for middle in (0.45 * p[41] + 0.55 * p[48], 0.45 * p[46] + 0.55 * p[54]):
+    for middle in cheeks(p, BELOW_EYES) + cheeks(p, ABOVE_LIPS):  # rims of glasses or a beard lie in one of these
         lo, hi = np.clip(np.floor(middle - size).astype(int), 0, None), np.ceil(middle + size).astype(int)
         grey = rgb[lo[1] : hi[1], lo[0] : hi[0]].astype(np.float32) @ LUMINANCE
         if min(grey.shape) >= 6 and grey.mean() > 8.0:

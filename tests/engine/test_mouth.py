@@ -209,16 +209,18 @@ def test_darker_pictures_get_darker_teeth(face: np.ndarray, neutral: np.ndarray)
     assert dim.tooth @ LUMA < 0.8 * (bright.tooth @ LUMA)
 
 
-def test_a_beard_does_not_darken_teeth(face: np.ndarray, neutral: np.ndarray) -> None:
-    """Cheeks tell the light, and were looked at where a full beard grows high: from the ears to the wings of the nose."""
+def test_a_beard_tells_nothing_of_teeth(face: np.ndarray, neutral: np.ndarray) -> None:
+    """Cheeks tell light and grain, and were looked at where a full beard grows high: ears to the wings of the nose."""
     bearded = face.copy()
     chin, lips = neutral[1:16, :2], neutral[48:60, :2]
     outline = np.concatenate([chin, neutral[[35, 33, 31], :2]]).round().astype(np.int32)
     beard = cv2.fillPoly(np.zeros(face.shape[:2], np.uint8), [outline], 1)
     cv2.fillPoly(beard, [lips.round().astype(np.int32)], 0)
-    bearded[beard > 0] = bearded[beard > 0] // 4
+    hair = np.random.default_rng(1).uniform(0.1, 0.4, (*beard.shape, 1))
+    bearded[beard > 0] = (bearded * hair)[beard > 0]
     shaved, grown = (mouth.MouthInterior(picture, neutral) for picture in (face, bearded))
     assert grown.tooth @ LUMA == pytest.approx(shaved.tooth @ LUMA, rel=0.1)
+    assert grown.grain == pytest.approx(shaved.grain, rel=0.2)
 
 
 def test_a_grey_photograph_gets_a_grey_mouth(neutral: np.ndarray) -> None:
