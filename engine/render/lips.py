@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engine.render.field import Grid, invert, upsample
 from engine.render.fill import extend, smoothstep
 from engine.render.flow import Flow
-from engine.render.mouth import DRAWN_LINE
+from engine.render.mouth import DRAWN_LINE, inner_lips
 from engine.render.patch import PATCH_PIXELS, Box, Slit, around, blend, covered, curve, flaps, mix, outside, upper_share
 from engine.render.texture import Pixels, Texture
 
@@ -24,8 +24,6 @@ LOWER_EDGE = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
 OUTER = range(48, 60)
 MOUTH = range(48, 68)
 RIM = 0.045  # of the unit: how far beyond the inner lips' contour teeth and cavity may still be seen
-WEB = 0.08  # of the unit: openings this high are halved at the corners
-CORNERS = smoothstep(np.abs(np.linspace(-1.0, 1.0, 41)) * 2.0 - 1.0)[:, None]
 SEAM = np.array([0.7, 0.95, 0.95], np.float32)  # the line between lips is a reddish dark
 
 
@@ -95,16 +93,8 @@ class Lips:
 
     @staticmethod
     def slit(landmarks: Array) -> Slit:
-        """What opens between the inner lips of 68 target landmarks px: smooth curves through their points.
-
-        Toward the corners it is narrowed, as skin spans the corner of an open mouth.
-        """
-        inner = landmarks[60:, :2]
-        upper, lower = curve(inner[:5], 41), curve(inner[[0, 7, 6, 5, 4]], 41)
-        gap = np.linalg.norm(lower - upper, axis=1, keepdims=True)
-        web = WEB * np.linalg.norm(landmarks[45] - landmarks[36]) * CORNERS
-        narrower = (lower - upper) * web / np.maximum(gap + web, 1e-6) / 2
-        return Slit.between(upper + narrower, lower - narrower)
+        """What opens between the inner lips of 68 target landmarks px."""
+        return Slit.between(*inner_lips(landmarks))
 
     def moved(self, coefficients: Array) -> float:
         """Whether the lips have moved against the head: 0 while they are as in the picture, 1 when they surely have."""

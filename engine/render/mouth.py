@@ -24,7 +24,7 @@ from engine.render import proxy, proxy_raster
 
 Array = NDArray[np.float32]
 
-VERSION = "5"  # goes up whenever the same portrait and landmarks give other pixels
+VERSION = "6"  # goes up whenever the same portrait and landmarks give other pixels
 TINT = Path(__file__).resolve().parents[1] / "weights" / "mouth_tint.safetensors"
 
 # Points speech does not move, and how far each is trusted: bridge and base of the nose, eye corners, temples.
@@ -34,17 +34,28 @@ PAIRS = ((36, 45), (39, 42), (0, 16), (1, 15), (2, 14), (31, 35), (48, 54))
 CHIN = [7, 8, 9]
 UPPER_LIP, LOWER_LIP = [60, 61, 62, 63, 64], [60, 67, 66, 65, 64]
 
+# Between a corner of the inner lips and the landmark next to it: where, as shares of that way, and how much further
+# from the line through the corners a round lip is, as shares of the landmark's own distance from it. A lip is round as
+# far as that landmark, in widths of the mouth, lies beyond the line. From dense meshes of films and smiles
+# (`engine/training/mouth_check.py`).
+BESIDE = np.array([0.21, 0.42, 0.68], np.float32)
+BOW = np.array([[0.16, 0.24, 0.23]] * 2 + [[0.15, 0.19, 0.16]] * 2, np.float32)  # of the upper lip, of the lower
+UPPER_ROUND, LOWER_ROUND = (-0.03, 0.04), (0.05, 0.16)
+PARTED = 0.08  # widths of the mouth between landmarks next to the corners, from which lips are apart
+
 EYES_MM = 89.5  # between the outer eye corners, mean of men and women (Farkas)
-SHOW_MM = 3.1  # upper incisors below the resting upper lip's edge
+# Upper incisors below the resting upper lip's edge: as films of speech show them, and in drawings.
+SHOW_MM, DRAWN_SHOW_MM = 1.5, 3.1
 NOSE_TO_EDGE_MM = 27.5  # base of the nose to the upper incisal edge, as smiling portraits measure it
 NOSE_LEAN = 28.0  # degrees
 LIP_MM = 9.0  # thickness of the lip in front of the teeth
-OVERBITE_MM = 2.2  # lower edge above the upper edge, jaw at rest
+OVERBITE_MM = 3.0  # lower edge above the upper edge, jaw at rest
 TONGUE_WITH_JAW = np.array([0.7, 0.68, 0.6], np.float32)  # its body hangs behind a dropping jaw
+TONGUE_LIT = 1.3  # of the proxy's colour: in films it is seen, and red, in every open mouth
 FULL = 1.8  # a fully lit tooth against the brightest tenth of a speaking mouth's inside, which the tint tells
 # From which opening on a mouth is fully lit. In a smile lips leave the teeth free, and a portrait's own say how lit
 # they are; in speech mouths open into shadow (films of grid_s1 and addresses).
-LIT_SMILING_MM, LIT_SPEAKING_MM = 5.0, 20.0
+LIT_SMILING_MM, LIT_SPEAKING_MM = 5.0, 17.0
 OWN_LIGHT = 0.92  # how lit teeth in an open smile are, next to the full light the layers are kept in
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 FINEST = 6.0  # px per mm: finer than this a mouth's inside is not drawn
@@ -55,7 +66,7 @@ DRAWN_INSIDE = np.array([0.20, 0.03, 0.03], np.float32)  # of the skin: the red 
 DRAWN_TONGUE = np.array([0.75, 0.25, 0.25], np.float32)  # and of its tongue
 CAVITY = np.array([0.018, 0.0075, 0.007], np.float32)  # times the tooth colour
 CHEEK = np.array([0.050, 0.016, 0.014], np.float32)  # the cheeks' lining behind the corners, likewise
-BOUNCE = np.array([0.20, -0.10, -0.10], np.float32)  # light in a mouth's shadow comes from its own red walls
+BOUNCE = np.array([0.30, -0.20, -0.15], np.float32)  # light in a mouth's shadow comes from its own red walls
 DRAWN_ROUND_MM, DRAWN_SMOOTH_MM = 10.0, 1.5  # what notches are filled in a drawing's teeth, how round is what is left
 EVEN, DRAWN = 0.3, 0.3  # of 255 a px: no slope at all; share of such px in a face from which it is a flat drawing
 BELOW_EYES = 0.3  # of the way from the lower lids to the corners of the mouth: skin that beards leave free …
@@ -78,11 +89,12 @@ def to_srgb(linear: Array) -> Array:
     return _TO_SRGB[(np.sqrt(np.clip(linear, 0.0, 1.0)) * 4095.0 + 0.5).astype(np.int32)]
 
 
-def _spline(count: int) -> Array:
-    """Catmull-Rom weights (count, 5): a smooth curve through five points, its ends straight."""
-    out = np.zeros((count, 5), np.float32)
-    for row, position in enumerate(np.linspace(0.0, 4.0, count)):
-        i = min(int(position), 3)
+def _spline(count: int, through: int) -> Array:
+    """Catmull-Rom weights (count, through): a smooth curve through that many points, its ends straight."""
+    out = np.zeros((count, through), np.float32)
+    last = through - 1
+    for row, position in enumerate(np.linspace(0.0, last, count)):
+        i = min(int(position), last - 1)
         t = position - i
         weights = 0.5 * np.array(
             [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3]
@@ -91,26 +103,48 @@ def _spline(count: int) -> Array:
             if offset < 0:  # a point that goes on straight: 2 p0 - p1
                 out[row, 0] += 2 * weight
                 out[row, 1] -= weight
-            elif offset > 4:
-                out[row, 4] += 2 * weight
-                out[row, 3] -= weight
+            elif offset > last:
+                out[row, last] += 2 * weight
+                out[row, last - 1] -= weight
             else:
                 out[row, offset] += weight
     return out
 
 
-_CURVE = _spline(33)
+_CURVE = _spline(41, 11)
+
+
+def beside_corners(points: Array) -> Array:
+    """(4, 3, 2) px: the inner lips' edges on the way from a corner to the next of landmarks (68, 2), which is a third
+    of the mouth: lips bow out there as those of films and smiles do. From 60 to 61, from 64 to 63, from 60 to 67, from
+    64 to 65."""
+    across = points[64] - points[60]
+    width = float(np.linalg.norm(across)) + 1e-6
+    down = np.array([-across[1], across[0]]) / width
+    corners = points[[60, 64, 60, 64]]
+    way = points[[61, 63, 67, 65]] - corners
+    below = way @ down
+    upper, lower = below[:2] / width, below[2:] / width
+    round_below = _ease(lower, *LOWER_ROUND)
+    round_above = _ease(-upper, *UPPER_ROUND)
+    shut = 1.0 - _ease(lower - upper, 0.0, PARTED)  # lips that meet do so in one line
+    bow = np.concatenate([round_above + (round_below - round_above) * shut, round_below]) * below
+    return np.asarray(corners[:, None] + BESIDE[:, None] * way[:, None] + (BOW * bow[:, None])[..., None] * down)
 
 
 def inner_lips(landmarks: Array) -> tuple[Array, Array]:
-    """The inner edges of the upper and the lower lip as smooth curves (33, 2), from corner 60 to corner 64, px.
+    """The inner edges of the upper and the lower lip as smooth curves (41, 2), from corner 60 to corner 64, px.
 
-    Where the lips touch or cross both curves run along their middle. The renderer cuts lips along these.
+    Where the lips touch or cross both curves run along their middle. Lips are cut along these.
     """
     points = np.asarray(landmarks, np.float32)[:, :2]
-    upper, lower = _CURVE @ points[UPPER_LIP], _CURVE @ points[LOWER_LIP]
     across = points[64] - points[60]
     down = np.array([-across[1], across[0]], np.float32) / (np.linalg.norm(across) + 1e-6)
+    beside = beside_corners(points)
+    upper, lower = (
+        _CURVE @ np.concatenate([points[e[:1]], beside[i], points[e[1:4]], beside[i + 1, ::-1], points[e[4:]]])
+        for i, e in ((0, UPPER_LIP), (2, LOWER_LIP))
+    )
     crossed = ((lower - upper) @ down <= 0)[:, None]
     middle = 0.5 * (upper + lower)
     return np.where(crossed, middle, upper), np.where(crossed, middle, lower)
@@ -179,7 +213,7 @@ def measure_head(landmarks: Array, drawn: bool = False) -> Head:
     px = float(np.linalg.norm(p[45] - p[36]) / EYES_MM)
     middle = p[[33, 51, 62]].mean(0)
     gap = float((p[66] - p[62]) @ down) / px
-    by_lip = float((p[62] - eyes) @ down) + SHOW_MM * px
+    by_lip = float((p[62] - eyes) @ down) + (DRAWN_SHOW_MM if drawn else SHOW_MM) * px
     by_nose = float((p[33] - eyes) @ down) + NOSE_TO_EDGE_MM * px
     # An open smile has lifted the lip off its resting place.
     share = 0.0 if drawn else float(np.clip((gap - 1.0) / 4.0, 0.0, 1.0))
@@ -485,7 +519,7 @@ class Slit:
 
     @staticmethod
     def of(upper: Array, lower: Array, points: Array) -> Slit:
-        """Of lip edges (33, 2) and points (h, w, 2), px of one frame."""
+        """Of lip edges (N, 2) and points (h, w, 2), px of one frame."""
         left, right = upper[0], upper[-1]
         span = max(float(np.linalg.norm(right - left)), 1e-6)
         along = (right - left) / span
@@ -635,7 +669,7 @@ class MouthInterior:
         weight = cv2.GaussianBlur(weight * ends * (1.0 - lips), (0, 0), 0.3 * layer.scale)
         # The light they stood in is taken out of them: that of the frame comes back.
         light = self._light(Slit.of(upper, lower, plane), self.head.px)
-        shown = np.clip(pixels, 0.0, 1.0) / np.clip(light, 0.55, 1.0)[..., None]
+        shown = np.clip(pixels, 0.0, 1.0) / np.clip(light, 0.55, 1.0)[..., None] ** (1.0 - self.bounce)
         spread = 3.0 * layer.scale
         told = cv2.GaussianBlur(shown * weight[..., None], (0, 0), spread)
         drawn = cv2.GaussianBlur(layer.rgba[:, :, :3] * weight[..., None], (0, 0), spread)
@@ -718,8 +752,8 @@ class MouthInterior:
         """sRGB (h, w, 3) of upper arch, lower arch and tongue (h, w, 4) in a mouth's light. `px` per mm, a value for
         `each` px."""
         shadow = cv2.GaussianBlur(above[:, :, 3], (0, 0), max(0.8 * px / each, 0.3))  # the upper row's, on the lower
-        below[:, :, :3] *= (0.9 - 0.8 * _ease(shadow, 0.0, 0.8))[:, :, None]
-        tongue[:, :, :3] *= float(0.10 + 0.90 * _ease(jaw[1], 6.0, 21.0))
+        below[:, :, :3] *= (1.0 - 0.8 * _ease(shadow, 0.0, 0.8))[:, :, None]
+        tongue[:, :, :3] *= TONGUE_LIT
         color = self.cavity * self.tooth * (1.0 - tongue[:, :, 3:]) + tongue[:, :, :3]
         color = color * (1.0 - below[:, :, 3:]) + below[:, :, :3]
         color = color * (1.0 - above[:, :, 3:]) + above[:, :, :3]
@@ -733,7 +767,7 @@ class MouthInterior:
     def _light(self, slit: Slit, px: float) -> Array:
         """How much light reaches the points of `slit`: less under the upper lip, near the lower, toward the corners and
         through a narrow opening. `px` per mm."""
-        light = 1.0 - 0.70 * np.exp(-np.maximum(slit.under, 0.0) / (1.2 * px))
+        light = 1.0 - 0.80 * np.exp(-np.maximum(slit.under, 0.0) / (2.2 * px))
         light *= 1.0 - 0.40 * np.exp(-np.maximum(slit.over, 0.0) / (0.6 * px))
         light *= 1.0 - 0.88 * _ease(slit.side, 0.25, 1.0)
         wide = LIT_SMILING_MM if self.own_teeth else LIT_SPEAKING_MM

@@ -43,7 +43,7 @@ Bytes = NDArray[np.uint8]
 FAINT = 0.08  # of a matte: taken as none, and as much below 1 as all
 FACE_EDGE = 0.03  # of the unit: half the width of the face matte's soft edge
 MATTES = ("head", "face", "mouth")
-VERSION = 11  # goes up whenever the same landmarks give other pixels
+VERSION = 12  # goes up whenever the same landmarks give other pixels
 
 
 class Renderer:

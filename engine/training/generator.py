@@ -335,7 +335,7 @@ class Batch:
 
 
 def drawn_batch(pairs: Pairs, seed: int, step: int, members: range) -> Batch:
-    """The members of a step's batch, varied: mirrored, other light and colour, softer, patterns left out."""
+    """The members of a step's batch, varied: mirrored, other light and colour, softer, in any order, some left out."""
     chance = pairs.weight / pairs.weight.sum()
     which = np.random.default_rng((seed, step)).choice(len(chance), BATCH, p=chance)
     rows = [_varied(pairs, int(which[k]), np.random.default_rng((seed, step, k))) for k in members]
@@ -359,13 +359,14 @@ def _varied(pairs: Pairs, index: int, rng: np.random.Generator) -> tuple[np.ndar
         return np.stack([table[picture[..., c], c] * own[c] for c in range(3)]).clip(0, 1)
 
     warped, truth = (coloured(p, np.ones(3, np.float32)) for p in pictures)
+    order = rng.permutation(SLOTS)  # which slot a pattern has tells nothing
+    patterns, away = patterns[order], pairs.apart[index][[0, *(1 + order)]]
     kept = rng.random(SLOTS) > DROPPED
     shown = np.zeros((SLOTS, 4, SIZE, SIZE), np.float32)
     other = rng.uniform(0.94, 1.06) * rng.uniform(0.96, 1.04, 3)  # colours are never matched exactly
     for slot in np.flatnonzero(kept & (patterns[..., 3].reshape(SLOTS, -1).max(1) > 0)):
         shown[slot, :3] = coloured(patterns[slot, ..., :3], other)
         shown[slot, 3] = patterns[slot, ..., 3] / 255.0
-    away = pairs.apart[index].copy()
     away[1:] = np.where(shown[:, 3].any((1, 2)), away[1:] + max(0.0, rng.uniform(-OTHERS, OTHERS)), FAR)
     lines = np.ascontiguousarray(drawn.transpose(2, 0, 1), np.float32) / 255
     return warped, lines, shown, np.ascontiguousarray(support_[None], np.float32) / 255, away.astype(np.float32), truth

@@ -38,7 +38,7 @@ def teeth_of(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
     upper, lower = mouth.inner_lips(landmarks)
     if mouth.lip_gap(landmarks) < 4.0:
         return None
-    upper, lower = upper[8:25], lower[8:25]  # the front teeth: the lips' corners are lip and shadow
+    upper, lower = upper[16:25], lower[16:25]  # the front teeth: the lips' corners are lip and shadow
     middle = 0.5 * (upper + lower)
     inside = np.concatenate([middle + 0.6 * (upper - middle), (middle + 0.6 * (lower - middle))[::-1]])
     pixels = mouth._patch(rgb, inside)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,6 +13,8 @@ import numpy as np
 import pytest
 
 from engine.render import mouth, proxy
+from engine.training.generator import read_grid
+from engine.training.mouth_check import edges
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -126,6 +130,21 @@ def test_teeth_take_the_lights_cast_and_the_pictures_haze(face: np.ndarray, neut
     assert hazy @ LUMA < 0.75 * (teeth @ LUMA) and veiled @ LUMA > 1.6 * (dark @ LUMA)
 
 
+@pytest.mark.skipif(not (DATA / "grid_others").is_dir(), reason="needs ../shared/data/grid_others")
+def test_open_lips_bow_out_beside_the_corners_as_in_films() -> None:
+    """Straight ways from the corners to the next landmark made hexagons of wide mouths."""
+    curve, straight = np.mean(edges(read_grid(DATA / "grid_others", ["lbax4n"])), axis=0)
+    assert curve < 0.3 and straight > 0.6, (curve, straight)  # mm
+
+
+def test_inner_lips_open_without_a_jump(neutral: np.ndarray) -> None:
+    ways = np.array([np.stack(mouth.inner_lips(opened(neutral, mm))) for mm in np.linspace(0.0, 24.0, 241)])
+    steps = np.abs(np.diff(ways, axis=0)).max((1, 2, 3))  # px, 2 per mm
+    assert steps.max() < 2.5 * np.median(steps)
+    still = ways[0, 0] - ways[0, 1]
+    assert np.abs(still).max() < 1e-3, "shut lips are open"
+
+
 def test_alpha_is_the_inner_lips(interior: mouth.MouthInterior, neutral: np.ndarray) -> None:
     wide = opened(neutral, 15.0)
     box = box_of(wide)
@@ -148,9 +167,11 @@ def test_upper_teeth_stay_with_the_skull_and_lower_follow_the_jaw(
 ) -> None:
     near, far = opened(neutral, 14.0), opened(neutral, 24.0)
     box = box_of(far)
+    teeth = copy.copy(interior)  # alone: a lit tongue lies behind the lower row
+    teeth.tongue = replace(interior.tongue, rgba=np.zeros_like(interior.tongue.rgba))
 
     def rows(points: np.ndarray) -> np.ndarray:
-        layer = interior.layer(points, box)
+        layer = teeth.layer(points, box)
         middle = int(neutral[62, 0]) - box[0] + 6
         return (layer[:, middle - 2 : middle + 3, :3] @ LUMA * layer[:, middle - 2 : middle + 3, 3]).mean(1)
 
@@ -260,6 +281,20 @@ def test_own_teeth_are_kept_and_a_closed_portrait_uses_the_proxy(
     proxy_color = np.median(interior.layer(target, box)[:, :, :3].reshape(-1, 3), axis=0)
     assert ours[1] - ours[0] > 0.06 and ours[1] - ours[2] > 0.15, ours
     assert proxy_color[1] - proxy_color[0] < 0.03, "the negative control has teeth of that colour too"
+
+
+def test_own_teeth_keep_their_hue_to_the_sides(face: np.ndarray, neutral: np.ndarray) -> None:
+    """Where less light falls it is the mouth's own red; taken out without its red, it left pink teeth beside white."""
+    picture, smile = smiling(face, neutral, (225, 215, 195))
+    own = mouth.MouthInterior(picture, smile)
+    assert own.own_teeth
+    left, right = smile[[60, 64], 0]
+    hues = []
+    for share in (0.0, 0.5):
+        x, y = int((left + right) / 2 + share * (right - left) / 2), int(smile[62, 1] + 3.0 * own.head.px)
+        seen = mouth.to_linear(own.layer(smile, (x - 6, y - 3, x + 6, y + 3))[:, :, :3].reshape(-1, 3))
+        hues.append(np.median(np.log(seen[:, 0] / seen[:, 1])))
+    assert abs(hues[1] - hues[0]) < 0.05, hues
 
 
 def test_open_lips_without_teeth_are_not_taken_for_teeth(face: np.ndarray, neutral: np.ndarray) -> None:

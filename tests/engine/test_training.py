@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,23 @@ def pairs() -> Pairs:
         rng.uniform(0, 0.2, (count, 1 + SLOTS)).astype(np.float32),
         np.ones(count, np.float32),
     )
+
+
+def test_patterns_come_in_any_order_and_keep_their_distance(pairs: Pairs) -> None:
+    """In the order None, M, R, O the network learned to prefer one slot to another."""
+    light = 40 * np.arange(1, 1 + SLOTS, dtype=np.uint8)  # the further away, the lighter
+    patterns = np.broadcast_to(light[:, None, None, None], pairs.patterns.shape).copy()
+    patterns[..., 3] = 255
+    far = np.broadcast_to(0.05 * np.arange(1 + SLOTS, dtype=np.float32), pairs.apart.shape)
+    told = replace(pairs, patterns=patterns, apart=far)
+    lightest = set()
+    for step in range(20):
+        batch = generator.drawn_batch(told, 0, step, range(1))
+        there = batch.patterns[0, :, 3].amax((1, 2)) > 0
+        seen = batch.patterns[0, there, :3].mean((1, 2, 3))
+        np.testing.assert_array_equal(seen.argsort(), batch.apart[0, 1:][there].argsort())
+        lightest.add(int(there.nonzero()[seen.argmax(), 0]))
+    assert lightest == set(range(SLOTS))
 
 
 @pytest.fixture(autouse=True)
