@@ -58,6 +58,7 @@ FULL = 1.8  # a fully lit tooth against the brightest tenth of a speaking mouth'
 LIT_SMILING_MM, LIT_SPEAKING_MM = 5.0, 17.0
 OWN_LIGHT = 0.92  # how lit teeth in an open smile are, next to the full light the layers are kept in
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+PRINTED = np.array([0.0, 0.5, 0.5], np.float32)  # what plates and early films saw of colours: red is dark
 FINEST = 6.0  # px per mm: finer than this a mouth's inside is not drawn
 DRAWN_LINE = 0.03  # of the outer eye corners' distance: lips no further apart are shut, between them is their line
 DRAWN_OPEN = 0.06  # of the outer eye corners' distance: lips this far apart show what is between them
@@ -618,7 +619,7 @@ class MouthInterior:
         ) -> proxy_raster.Layer:
             drawn = proxy_raster.draw(surface, turned, scale, span, fade=fade)
             rgba = drawn.rgba.copy()
-            grey = (rgba[:, :, :3] @ LUMINANCE)[:, :, None]
+            grey = (rgba[:, :, :3] @ PRINTED)[:, :, None]
             rgba[:, :, :3] = (grey + (rgba[:, :, :3] - grey) * self.colorful) * self.tooth
             if self.drawn:
                 rgba[:, :, 3] = outlined(rgba[:, :, 3], scale)

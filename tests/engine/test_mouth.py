@@ -253,6 +253,17 @@ def test_a_grey_photograph_gets_a_grey_mouth(neutral: np.ndarray) -> None:
     assert np.median(inside[:, 0] - inside[:, 1]) < 0.08
 
 
+def test_tongues_of_prints_are_dark(face: np.ndarray, interior: mouth.MouthInterior, neutral: np.ndarray) -> None:
+    """Early films hardly saw red: a tongue as light as in colour lay in prints like a third row of teeth."""
+    grey = np.repeat(np.rint(face @ LUMA)[..., None], 3, axis=2).astype(np.uint8)
+    printed = mouth.MouthInterior(grey, neutral)
+    assert not printed.drawn and printed.colorful < 0.1 and interior.colorful > 0.9
+    light, colored = (
+        float((one.tongue.rgba[..., :3] @ LUMA).mean() / (one.tooth @ LUMA)) for one in (printed, interior)
+    )
+    assert light < 0.85 * colored
+
+
 def smiling(face: np.ndarray, points: np.ndarray, color: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """A picture whose open lips show teeth of an unlikely colour, each with a dark line beside it."""
     smile = opened(points, 9.0)
