@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from engine.render import proxy, proxy_raster
+from engine.render.patch import curve
 
 Array = NDArray[np.float32]
 
@@ -90,31 +91,6 @@ def to_srgb(linear: Array) -> Array:
     return _TO_SRGB[(np.sqrt(np.clip(linear, 0.0, 1.0)) * 4095.0 + 0.5).astype(np.int32)]
 
 
-def _spline(count: int, through: int) -> Array:
-    """Catmull-Rom weights (count, through): a smooth curve through that many points, its ends straight."""
-    out = np.zeros((count, through), np.float32)
-    last = through - 1
-    for row, position in enumerate(np.linspace(0.0, last, count)):
-        i = min(int(position), last - 1)
-        t = position - i
-        weights = 0.5 * np.array(
-            [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3]
-        )
-        for offset, weight in zip(range(i - 1, i + 3), weights, strict=True):
-            if offset < 0:  # a point that goes on straight: 2 p0 - p1
-                out[row, 0] += 2 * weight
-                out[row, 1] -= weight
-            elif offset > last:
-                out[row, last] += 2 * weight
-                out[row, last - 1] -= weight
-            else:
-                out[row, offset] += weight
-    return out
-
-
-_CURVE = _spline(41, 11)
-
-
 def beside_corners(points: Array) -> Array:
     """(4, 3, 2) px: the inner lips' edges on the way from a corner to the next of landmarks (68, 2), which is a third
     of the mouth: lips bow out there as those of films and smiles do. From 60 to 61, from 64 to 63, from 60 to 67, from
@@ -143,12 +119,12 @@ def inner_lips(landmarks: Array) -> tuple[Array, Array]:
     down = np.array([-across[1], across[0]], np.float32) / (np.linalg.norm(across) + 1e-6)
     beside = beside_corners(points)
     upper, lower = (
-        _CURVE @ np.concatenate([points[e[:1]], beside[i], points[e[1:4]], beside[i + 1, ::-1], points[e[4:]]])
+        curve(np.concatenate([points[e[:1]], beside[i], points[e[1:4]], beside[i + 1, ::-1], points[e[4:]]]), 41)
         for i, e in ((0, UPPER_LIP), (2, LOWER_LIP))
     )
     crossed = ((lower - upper) @ down <= 0)[:, None]
     middle = 0.5 * (upper + lower)
-    return np.where(crossed, middle, upper), np.where(crossed, middle, lower)
+    return np.where(crossed, middle, upper).astype(np.float32), np.where(crossed, middle, lower).astype(np.float32)
 
 
 def lip_gap(landmarks: Array) -> float:

@@ -243,7 +243,6 @@ def tongue(density: float) -> Surface:
     n = _normals(grid, inside)
     rough = 1.0 + 0.05 * np.random.default_rng(4).standard_normal(grid.shape[:2])
     far = 0.3 + 0.7 * _smooth(front, -0.6, 0.8)  # light comes in from the front
-    color = (TONGUE * ((0.22 + 0.78 * _lit(n)) * rough)[..., None] + (0.05 * _gloss(n, 14.0))[..., None]) * far[
-        ..., None
-    ]
+    color = TONGUE * ((0.22 + 0.78 * _lit(n)) * rough)[..., None] + (0.05 * _gloss(n, 14.0))[..., None]
+    color = color * far[..., None]
     return Surface(grid.reshape(-1, 3).astype(np.float32), color.reshape(-1, 3).astype(np.float32))
