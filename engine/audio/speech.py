@@ -1,12 +1,12 @@
 """What is being said, as numbers: the second layer of Whisper base's encoder, 512 numbers at 50 Hz, streamed.
 
 Whisper attends over 30 s at once and adds to each step its position in them. Here sound comes in chunks of 4 s, each
-heard after the 2 s before it, where positions begin; a step sees 2 s back and 60 ms ahead in each of the two layers,
-and the mel scale has a fixed floor instead of one under the loudest sound of the clip. So a step's numbers depend on
-nothing further than `LOOK_AHEAD` after it, an hour runs in the memory of one chunk, and a file gives the same numbers
-however it is cut. Chunks are short because motion gets worse the further a step is from the first position; were all
-of a chunk seen, a held note would fade and a mouth stay open in a pause (see the card of motion_base). They overlap
-and are cross-faded. Does not recognise words.
+heard after the 2 s before it. Positions begin with those 2 s: in training anywhere in the first second, else in its
+middle. A step sees 2 s back and 60 ms ahead in each of the two layers, and the mel scale has a fixed floor instead of
+one under the loudest sound of the clip. So a step's numbers depend on nothing further than `LOOK_AHEAD` after it, an
+hour runs in the memory of one chunk, and a file gives the same numbers however it is cut. Chunks are short because
+motion gets worse the further a step is from the first position; were all of a chunk seen, a held note would fade and a
+mouth stay open in a pause (see the card of motion_base). They overlap and are cross-faded. Does not recognise words.
 """
 
 from collections.abc import Iterator
@@ -23,6 +23,7 @@ from engine import models
 from engine.audio.features import centred_frames, mel_bank
 from engine.audio.load import Sound
 
+VERSION = "2"  # goes up whenever the same sound gives other numbers
 RATE = 16_000  # Hz
 HOP = 160  # samples a mel frame: 100 Hz
 STFT = 400
@@ -38,6 +39,7 @@ CHUNK = 200  # steps a chunk hands on: 4 s
 FADE = 10  # steps at a chunk's start that are cross-faded from the chunk before
 LEAD = 100  # steps of context before a chunk's first step: 2 s
 WANDER = 50  # positions among which a training chunk's first is drawn: clips of 3 s then lie anywhere in 6 s
+FIRST = WANDER // 2  # position else: the middle of what is learned from
 TAIL = LAYERS * AHEAD + 2  # steps after a chunk's last that its numbers depend on
 LOOK_AHEAD = LAYERS * AHEAD / STEPS_PER_SECOND + 2 * HOP / RATE + STFT / 2 / RATE  # s: layers, convolutions, window
 SILENCE = (LOUDEST - 8 + 4) / 4  # the mel value of digital silence
@@ -46,8 +48,8 @@ SILENCE = (LOUDEST - 8 + 4) / 4  # the mel value of digital silence
 class SpeechEncoder(nn.Module):
     """Mel (B, 80, 2 n) → (B, n, 512): two convolutions and two of the encoder's six layers, of little look-ahead.
 
-    wander: for training alone; the first step's position is drawn from it and not 0, so that what is learned holds
-    wherever in a chunk a sound lies."""
+    wander: for training alone; the first step's position is drawn from it and not `FIRST`, so that what is learned
+    holds wherever in a chunk a sound lies."""
 
     positions: Tensor  # (1500, 512)
     wander: np.random.Generator | None = None
@@ -88,7 +90,7 @@ class SpeechEncoder(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
-        first = 0 if self.wander is None else int(self.wander.integers(WANDER))
+        first = FIRST if self.wander is None else int(self.wander.integers(WANDER))
         x = x + self.positions[first : first + x.shape[1]]
         band = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril(AHEAD).triu(-BACK)
         for layer in self.layers:

@@ -27,7 +27,7 @@ from engine.style.file import Style
 WEIGHTS = Path(__file__).parents[1] / "weights"
 SHUT = 0.4, 0.7  # chance of closed lips from which the lips begin to close, and are closed
 SURELY_SHUT = 0.9, 0.97  # chance of closed lips from which they close in a pause at once
-TALKING = 0.5, 0.85  # chance of speech from which the mouth begins to move, and moves in full
+TALKING = 0.55, 0.85  # chance of speech from which the mouth begins to move, and moves in full
 LOUD = -22.0, -18.0  # dB from the loud tenth of speech so far: quieter than this voice, and as loud
 LOUD_ODDS = -1.5, 5.0  # what is added to the logarithm of the odds of speech where it is quieter, and as loud
 EARLY = 6  # steps before a sound in which mouths begin to move
@@ -76,7 +76,8 @@ class MotionGenerator:
     def load(cls, device: torch.device, weights: Path = WEIGHTS) -> "MotionGenerator":
         """With the shipped weights and the speech encoder from the cache."""
         files = weights / "motion_base.safetensors", weights / "motion_bank.safetensors"
-        fingerprint = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+        made_of = [speech.VERSION.encode(), *(file.read_bytes() for file in files)]
+        fingerprint = hashlib.sha256(b"".join(made_of)).hexdigest()[:16]
         return cls(SpeechEncoder.load(device), MotionNet.load(files[0], device), Bank.load(files[1]), fingerprint)
 
     def generate(
