@@ -5,8 +5,8 @@
 People the generator never met: `grid_others`, and the speakers of `addresses` it was trained without. Mouth-region L1
 and perceptual distance, each also over that of a plain thin-plate warp of the same frame, and over each other's
 controls: the frame as it stood, without proxy, without patterns (and so without network, which only chooses among
-them). Patterns are four frames of the same film, at least a second away from what they are used for. Writes a table,
-and film strips to look at.
+them), with patterns but without network (the nearest are mixed). Patterns are four frames of the same film, at least a
+second away from what they are used for. Writes a table, and film strips to look at.
 """
 
 import argparse
@@ -17,16 +17,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from engine.errors import ParlandoError
 from engine.evaluation import picture
 from engine.evaluation.perceptual import distance
+from engine.render.generator import NEAR
+from engine.render.pattern import Pattern
 from engine.render.renderer import Renderer
 from engine.training.generator import APART, HELD_OUT, Film, read_grid
 
 EVERY = 4  # frames: which of a film are measured
-SYSTEMS = ("frozen", "thin-plate", "no proxy", "result", "result, patterns")
+SYSTEMS = ("frozen", "thin-plate", "no proxy", "result", "patterns, no network", "result, patterns")
 BLOCK = 8  # frames of a film that have the same patterns
 AROUND = 6  # px of a mouth's patch that the mouth's region goes beyond the lips
 SHOWN = 8  # frames of a film's strip
@@ -80,6 +83,26 @@ def without_proxy(renderer: Renderer, landmarks: np.ndarray) -> np.ndarray:
         renderer.lips.interior = interior
 
 
+class Nearest(nn.Module):
+    """In the generator's place: candidates mixed by how near their mouths were to the frame's, everywhere alike."""
+
+    def forward(self, warped: Tensor, drawn: Tensor, patterns: Tensor, support: Tensor, apart: Tensor) -> Tensor:
+        """As `StyleAwareGenerator.forward`."""
+        likely = torch.softmax(-apart / NEAR, 1)[:, 1:, None, None]
+        return support * likely * patterns[:, :, 3]
+
+
+def without_network(renderer: Renderer, patterns: list[Pattern], landmarks: np.ndarray) -> np.ndarray:
+    """The frame with patterns, none of which is chosen by what it shows."""
+    renderer.wear(patterns)
+    if patterns:
+        vars(renderer.finish)["network"] = Nearest()
+    try:
+        return renderer.render(landmarks)
+    finally:
+        renderer.wear([])
+
+
 def systems(film: Film, source: int, targets: list[int]) -> dict[str, list[np.ndarray]]:
     """Frames of every system for the film's frames `targets`."""
     renderer = film.renderer(source)
@@ -97,6 +120,7 @@ def systems(film: Film, source: int, targets: list[int]) -> dict[str, list[np.nd
             renderer.wear([])
             made["no proxy"].append(without_proxy(renderer, points))
             made["result"].append(renderer.render(points))
+            made["patterns, no network"].append(without_network(renderer, patterns, points))
             renderer.wear(patterns)
             made["result, patterns"].append(renderer.render(points))
     return made
@@ -104,7 +128,8 @@ def systems(film: Film, source: int, targets: list[int]) -> dict[str, list[np.nd
 
 def measured(film: Film, made: dict[str, list[np.ndarray]], targets: list[int]) -> dict[str, tuple[float, ...]]:
     """Of every system's frames: L1 (of 255) on the mouth, lips and a rim of skin, perceptual distance of the mouth's
-    patch, and L1 of the whole patch, most of which is skin that no system touches."""
+    patch, L1 of the whole patch, most of which is skin that no system touches, and how steep the mouth's edges are over
+    the film's."""
     shape = picture.patch_shape(film.landmarks)
 
     def mouths(frames: list[np.ndarray]) -> np.ndarray:
@@ -113,14 +138,21 @@ def measured(film: Film, made: dict[str, list[np.ndarray]], targets: list[int]) 
 
     truth = mouths([film.frames[k] for k in targets])
     where = np.stack([picture.mouth_region(film.landmarks[k], shape, AROUND) for k in targets])
+    steep = slopes(truth)[where].mean()
     found: dict[str, tuple[float, ...]] = {}
     for name, frames in made.items():
         own = mouths(frames)
         apart = 255 * np.abs(own - truth).mean(-1)
         with torch.inference_mode():
             seen = float(distance(*(torch.from_numpy(v).permute(0, 3, 1, 2) for v in (own, truth))).mean())
-        found[name] = (float(apart[where].mean()), seen, float(apart.mean()))
+        edges = float(slopes(own)[where].mean() / steep)
+        found[name] = (float(apart[where].mean()), seen, float(apart.mean()), edges)
     return found
+
+
+def slopes(mouths: np.ndarray) -> np.ndarray:
+    """(N, h, w) how fast the green of pictures (N, h, w, 3) changes, a px."""
+    return np.hypot(*np.gradient(mouths[..., 1], axis=(1, 2)))
 
 
 def films(data: Path, landmarks: Path) -> dict[str, list[Film]]:
@@ -186,15 +218,15 @@ def main(report: Callable[[str], None] = print) -> None:
 
 
 def markdown(table: dict[str, dict[str, tuple[float, ...]]]) -> str:
-    """A table, a row for each system: the three figures of `measured`, and in brackets over the thin-plate warp's."""
-    head = "| |" + "".join(f" {name}: mouth L1 | perceptual | patch L1 |" for name in table)
-    lines = [head, "| --- |" + " --- |" * 3 * len(table)]
+    """A table, a row for each system: the figures of `measured`, in brackets over the thin-plate warp's."""
+    head = "| |" + "".join(f" {name}: mouth L1 | perceptual | patch L1 | edges |" for name in table)
+    lines = [head, "| --- |" + " --- |" * 4 * len(table)]
     for system in SYSTEMS:
-        cells = [
-            f"{value:.3g} ({value / plain:.2f})"
-            for rows in table.values()
-            for value, plain in zip(rows[system], rows["thin-plate"], strict=True)
-        ]
+        cells = []
+        for rows in table.values():
+            *apart, edges = rows[system]
+            pairs = zip(apart, rows["thin-plate"], strict=False)
+            cells += [f"{value:.3g} ({value / plain:.2f})" for value, plain in pairs] + [f"{edges:.2f}"]
         label = f"**{system}**" if system.startswith("result") else system
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
