@@ -37,8 +37,8 @@ TEXT = """# How good the pictures are
 Made by `make evaluate` (`python -m engine.evaluation.pictures`); nothing here is written by hand.
 
 ## Re-enactment of people the generator never met
-One frame with closed lips is made to move as its film went on, and compared with the film (`python -m
-engine.evaluation.reenact`). *Mouth L1*, of 255: lips, what is between them and a rim of skin; *perceptual*: the
+Frames with closed lips, three of a film in turn, are made to move as the film went on, and compared with it (`python
+-m engine.evaluation.reenact`). *Mouth L1*, of 255: lips, what is between them and a rim of skin; *perceptual*: the
 distance of MobileNetV2's features (not LPIPS); *patch L1*: the whole patch around the mouth, most of which no
 system touches. In brackets: over a plain thin-plate warp's. *Edges*: how steep the mouth's are over the film's, 1 is
 right. *Patterns* are four frames of the same film at least a second away. The ablation: without proxy (a dark hole),

@@ -1,4 +1,5 @@
-"""Re-enactment: one frame of a film with closed lips, made to move as the film went on, against the film itself.
+"""Re-enactment: one frame of a film with closed lips, made to move as the film went on, against the film itself; three
+such frames of each film, in turn.
 
     python -m engine.evaluation.reenact --data DIR [--landmarks FILE] [--out FILE] [--pictures FOLDER]
 
@@ -26,9 +27,10 @@ from engine.evaluation.perceptual import distance
 from engine.render.generator import NEAR
 from engine.render.pattern import Pattern
 from engine.render.renderer import Renderer
-from engine.training.generator import APART, HELD_OUT, Film, read_grid
+from engine.training.generator import APART, CLOSED, HELD_OUT, Film, read_grid
 
 EVERY = 4  # frames: which of a film are measured
+SOURCES = 3  # frames of a film that are made to move in turn: how well it goes depends on which
 SYSTEMS = ("frozen", "thin-plate", "no proxy", "result", "patterns, no network", "result, patterns")
 BLOCK = 8  # frames of a film that have the same patterns
 AROUND = 6  # px of a mouth's patch that the mouth's region goes beyond the lips
@@ -168,6 +170,13 @@ def films(data: Path, landmarks: Path) -> dict[str, list[Film]]:
     return {"grid_others": others, "addresses": free}
 
 
+def sources(film: Film) -> list[int]:
+    """Frames with closed lips, from early to late."""
+    gaps = film.gaps
+    closed = np.flatnonzero(gaps <= np.percentile(gaps, CLOSED))
+    return [int(k) for k in closed[np.linspace(0, len(closed) - 1, SOURCES + 2)[1:-1].round().astype(int)]]
+
+
 def strip(film: Film, made: dict[str, list[np.ndarray]], targets: list[int]) -> np.ndarray:
     """The truth and systems, one under the other, at some frames: squares around the mouth."""
     chosen = np.linspace(0, len(targets) - 1, SHOWN).round().astype(int)
@@ -182,23 +191,24 @@ def strip(film: Film, made: dict[str, list[np.ndarray]], targets: list[int]) -> 
 def measured_films(
     data: Path, landmarks: Path, pictures: Path | None = None
 ) -> dict[str, dict[str, tuple[float, ...]]]:
-    """By set and system the figures of `measured`, films counting alike; film strips go to `pictures`."""
+    """By set and system the figures of `measured`, all `sources` of all films counting alike; film strips go to
+    `pictures`."""
     table: dict[str, dict[str, tuple[float, ...]]] = {}
     for name, listed in films(data, landmarks).items():
         rows: dict[str, list[tuple[float, ...]]] = {system: [] for system in SYSTEMS}
         for film in tqdm(listed, desc=name, mininterval=10):
-            source = int(np.argmin(film.gaps))
-            targets = [k for k in range(0, len(film.frames), EVERY) if k != source]
-            try:
-                made = systems(film, source, targets)
-            except ParlandoError as problem:
-                tqdm.write(f"{film.name}: {problem}")
-                continue
-            for system, figures in measured(film, made, targets).items():
-                rows[system].append(figures)
-            if pictures is not None:
-                pictures.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(pictures / f"{film.name}.png"), strip(film, made, targets)[..., ::-1])
+            for source in sources(film):
+                targets = [k for k in range(0, len(film.frames), EVERY) if k != source]
+                try:
+                    made = systems(film, source, targets)
+                except ParlandoError as problem:
+                    tqdm.write(f"{film.name}: {problem}")
+                    continue
+                for system, figures in measured(film, made, targets).items():
+                    rows[system].append(figures)
+                if pictures is not None:
+                    pictures.mkdir(parents=True, exist_ok=True)
+                    cv2.imwrite(str(pictures / f"{film.name}-{source}.png"), strip(film, made, targets)[..., ::-1])
         table[name] = {system: tuple(np.mean(values, 0).tolist()) for system, values in rows.items()}
     return table
 
