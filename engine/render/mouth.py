@@ -25,7 +25,7 @@ from engine.render.patch import curve
 
 Array = NDArray[np.float32]
 
-VERSION = "6"  # goes up whenever the same portrait and landmarks give other pixels
+VERSION = "7"  # goes up whenever the same portrait and landmarks give other pixels
 TINT = Path(__file__).resolve().parents[1] / "weights" / "mouth_tint.safetensors"
 
 # Points speech does not move, and how far each is trusted: bridge and base of the nose, eye corners, temples.
@@ -51,8 +51,11 @@ NOSE_TO_EDGE_MM = 27.5  # base of the nose to the upper incisal edge, as smiling
 NOSE_LEAN = 28.0  # degrees
 LIP_MM = 9.0  # thickness of the lip in front of the teeth
 OVERBITE_MM = 3.0  # lower edge above the upper edge, jaw at rest
-TONGUE_WITH_JAW = np.array([0.7, 0.68, 0.6], np.float32)  # its body hangs behind a dropping jaw
-TONGUE_LIT = 1.3  # of the proxy's colour: in films it is seen, and red, in every open mouth
+TONGUE_WITH_JAW = np.array([0.7, 1.0, 0.6], np.float32)
+# A dropping jaw leaves the tongue behind by a share of how far it drops and by this much at most: in films of speech it
+# fills half the open mouth, and an "ah" as wide as can be still shows the throat above it.
+TONGUE_STAYS, TONGUE_STAYS_MM = 0.7, 6.0
+TONGUE_LIT, PRINTED_LIT = 1.6, 1.15  # of the proxy's colour: films show it in every open mouth, early ones dark
 FULL = 1.8  # a fully lit tooth against the brightest tenth of a speaking mouth's inside, which the tint tells
 # From which opening on a mouth is fully lit. In a smile lips leave the teeth free, and a portrait's own say how lit
 # they are; in speech mouths open into shadow (films of grid_s1 and addresses).
@@ -681,6 +684,11 @@ class MouthInterior:
         low = max(low, -OVERBITE_MM - 0.5)
         return np.array([0.7 * drop[0], low, -0.15 * max(low, 0.0)], np.float32)
 
+    def _tongue(self, jaw: Array) -> Array:
+        """(3,) mm: how far the tongue has moved with a `jaw` (3,) mm."""
+        stays = TONGUE_STAYS_MM * np.tanh(TONGUE_STAYS * max(float(jaw[1]), 0.0) / TONGUE_STAYS_MM)
+        return jaw * TONGUE_WITH_JAW - np.array([0.0, stays, 0.0], np.float32)
+
     def layer(self, landmarks: Array, box: tuple[int, int, int, int]) -> Array:
         """Straight RGB in [0, 1], display-referred sRGB, and coverage: (h, w, 4) float32 for box x0, y0, x1, y1 of
         the target frame."""
@@ -706,7 +714,7 @@ class MouthInterior:
 
         jaw = self.jaw(landmarks, move)
         above = self._move(self.upper, move, np.zeros(3, np.float32), corner, size, each)
-        tongue = self._move(self.tongue, move, jaw * TONGUE_WITH_JAW, corner, size, each)
+        tongue = self._move(self.tongue, move, self._tongue(jaw), corner, size, each)
         slit = Slit.of(upper, lower, _pixels(corner, size, each))
         if self.empty:
             color = np.broadcast_to(to_srgb(self.fill), (*above.shape[:2], 3))
@@ -730,7 +738,7 @@ class MouthInterior:
         `each` px."""
         shadow = cv2.GaussianBlur(above[:, :, 3], (0, 0), max(0.8 * px / each, 0.3))  # the upper row's, on the lower
         below[:, :, :3] *= (1.0 - 0.8 * _ease(shadow, 0.0, 0.8))[:, :, None]
-        tongue[:, :, :3] *= TONGUE_LIT
+        tongue[:, :, :3] *= PRINTED_LIT + (TONGUE_LIT - PRINTED_LIT) * self.colorful
         color = self.cavity * self.tooth * (1.0 - tongue[:, :, 3:]) + tongue[:, :, :3]
         color = color * (1.0 - below[:, :, 3:]) + below[:, :, :3]
         color = color * (1.0 - above[:, :, 3:]) + above[:, :, :3]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-VERSION = "2"
+VERSION = "3"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ ENAMEL = np.array([1.0, 1.0, 1.0])  # times the picture's own tooth colour
 CERVICAL = np.array([0.96, 0.91, 0.81])
 EDGE = np.array([0.90, 0.93, 0.96])
 GUM = np.array([0.58, 0.25, 0.24])
-TONGUE = np.array([1.05, 0.40, 0.37])
+TONGUE = np.array([0.95, 0.43, 0.40])
 LIGHT = np.array([0.0, -0.42, 0.907], np.float32)
 
 

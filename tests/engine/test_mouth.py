@@ -375,3 +375,11 @@ def test_drawn_teeth_are_one_row(drawing: np.ndarray, face: np.ndarray, neutral:
         line = np.polynomial.Polynomial.fit(column[middle], edge, 6)(column[middle])
         bumps[name] = float(np.abs(edge - line).mean())
     assert bumps["drawn"] < 0.12 < 0.2 < bumps["photograph"], bumps
+
+
+def test_dropping_jaw_leaves_the_tongue_behind_by_so_much(interior: mouth.MouthInterior) -> None:
+    """Films of speech show the tongue in half the open mouth; it lay out of sight. An "ah" has a throat."""
+    shut, open_, wide = (interior._tongue(np.array([0.0, low, 0.0], np.float32))[1] for low in (-3.0, 8.0, 20.0))
+    assert shut == -3.0, "at rest it lies in the lower arch"
+    assert 8.0 - 6.0 < open_ < 8.0 - 3.5
+    assert wide > 20.0 - 6.1
