@@ -66,7 +66,7 @@ def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
     style = style_file(settings.style_file)
     if settings.mouth != "OWN" and (reason := styles.why_no_mouth(scene)):
         raise Problem(f"{reason}: choose another style, or Mouth “Portrait”.")
-    folder = takes.create_folder(preferences.takes_home(), strip.name)
+    folder = takes.create_folder(preferences.takes_home(), strip.name, jobs.names())
     try:
         image = portrait.file_of(scene, folder)
         id = strips.identify(scene, strip)
@@ -190,7 +190,7 @@ def render_edits(scene: bpy.types.Scene, take_name: str = "", pinned: int = 0) -
     base = takes.by_name(scene, take.base) or take
     known = landmarks.Data.load(takes.folder_of(base) / "landmarks.npz")
     moved, gaze = landmarks.read_all(scene, rig, len(known.landmarks), known.size)
-    folder = takes.create_folder(preferences.takes_home(), take.sound_name)
+    folder = takes.create_folder(preferences.takes_home(), take.sound_name, jobs.names())
     info = TakeInfo(
         name=folder.name,
         folder=folder,

@@ -117,6 +117,11 @@ def active() -> list[Job]:
     return list(_state.jobs)
 
 
+def names() -> set[str]:
+    """Of the takes that are being made."""
+    return {job.folder.name for job in _state.jobs}
+
+
 def last() -> Job | None:
     """The last job that ended."""
     return _state.last

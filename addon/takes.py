@@ -9,6 +9,7 @@ import glob
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -71,14 +72,19 @@ def stem_of(strip_name: str) -> str:
     return re.sub(r"[^\w.\- ]+", "_", strip_name).strip(" .")[:60] or "take"
 
 
-def create_folder(parent: Path, strip_name: str) -> Path:
-    """A new folder `<strip>_001`, `_002`, …. Raises Problem when it cannot be written."""
+def create_folder(parent: Path, strip_name: str, coming: Iterable[str] = ()) -> Path:
+    """A new folder `<strip>_001`, `_002`, …, named like none of the file's takes, wherever those lie, nor like those
+    `coming`. Raises Problem when it cannot be written."""
     stem = stem_of(strip_name)
+    known = {take.name for scene in bpy.data.scenes for take in scene.parlando.takes} | set(coming)
     try:
         parent.mkdir(parents=True, exist_ok=True)
         number = 1
         while True:
             folder = parent / f"{stem}_{number:03d}"
+            if folder.name in known:
+                number += 1
+                continue
             try:
                 folder.mkdir()
                 return folder

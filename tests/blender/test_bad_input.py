@@ -199,6 +199,15 @@ def test_take_names(parlando: SimpleNamespace, tmp_path: Path) -> None:
     assert names[4] == "Ünï _ 日本_001" and len(names[5]) == 64
 
 
+def test_no_two_takes_of_a_file_share_a_name(parlando: SimpleNamespace, scene: Any, tmp_path: Path) -> None:
+    """A file's takes lie in two folders once it is saved; landmarks, strips and edits know a take by its name."""
+    first = parlando.takes.create_folder(tmp_path / "before it was saved", "Voice")
+    scene.parlando.takes.add().name = first.name
+    queued = parlando.takes.create_folder(tmp_path / "beside the file", "Voice")
+    assert (first.name, queued.name) == ("Voice_001", "Voice_002")
+    assert parlando.takes.create_folder(tmp_path / "a third", "Voice", {queued.name}).name == "Voice_003"
+
+
 def test_generated_and_float_images_keep_their_colour(parlando: SimpleNamespace, scene: Any, tmp_path: Path) -> None:
     scene.view_settings.view_transform = "AgX"  # must not matter
     byte = bpy.data.images.new("byte", 4, 2, alpha=True)
