@@ -275,9 +275,10 @@ class Take:
         frames = folder / "frames"
         created = not folder.exists()
         with writing(folder):
-            if (folder / "landmarks.npz").exists() or (frames.is_dir() and any(frames.iterdir())):
+            held = any(path.is_dir() and any(path.iterdir()) for path in (frames, folder / "mattes"))
+            if held or (folder / "landmarks.npz").exists():
                 raise OutputError(
-                    f"{folder} already holds other frames or landmarks: choose another folder for the take."
+                    f"{folder} already holds other frames, mattes or landmarks: choose another folder for the take."
                 )
             frames.mkdir(parents=True, exist_ok=True)
         take = cls(folder, {}, created, format)

@@ -245,3 +245,13 @@ def test_take_json_says_what_it_is(tmp_path: Path) -> None:
     take.save(finished=True)
     data = json.loads((tmp_path / "take" / "take.json").read_text())
     assert data["synthetic"] is True and data["made_by"].startswith("Parlando") and data["request"] == {"asked": "this"}
+
+
+def test_mattes_of_somebody_else_are_never_removed(tmp_path: Path) -> None:
+    """`discard` removes the folder of mattes whole: one that holds something is not a place for a take."""
+    mine = tmp_path / "mattes" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("precious")
+    with pytest.raises(OutputError, match="mattes"):
+        Take.open(tmp_path, {}, {"any": 1}).discard()
+    assert mine.read_text() == "precious" and not (tmp_path / "take.json").exists()
