@@ -6,6 +6,7 @@ A job's inputs that exist only in Blender are written into the take too: `audio.
 import contextlib
 import filecmp
 import glob
+import itertools
 import json
 import re
 import shutil
@@ -79,22 +80,18 @@ def create_folder(parent: Path, strip_name: str, coming: Iterable[str] = ()) -> 
     known = {take.name for scene in bpy.data.scenes for take in scene.parlando.takes} | set(coming)
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while True:
+        for number in itertools.count(1):
             folder = parent / f"{stem}_{number:03d}"
-            if folder.name in known:
-                number += 1
-                continue
-            try:
-                folder.mkdir()
-                return folder
-            except FileExistsError:
-                number += 1
+            if folder.name not in known:
+                with contextlib.suppress(FileExistsError):
+                    folder.mkdir()
+                    break
     except OSError as problem:
         raise Problem(
             f"The takes folder {parent} cannot be written ({problem.strerror}): "
             "choose another in the preferences of Parlando."
         ) from problem
+    return folder
 
 
 def interrupted(folder: Path, strip_name: str, params: dict[str, Any]) -> Path | None:

@@ -27,7 +27,7 @@ from engine.evaluation.perceptual import distance
 from engine.render.generator import NEAR
 from engine.render.pattern import Pattern
 from engine.render.renderer import Renderer
-from engine.training.generator import APART, CLOSED, HELD_OUT, Film, read_grid
+from engine.training.generator import APART, HELD_OUT, Film, read_grid
 
 EVERY = 4  # frames: which of a film are measured
 SOURCES = 3  # frames of a film that are made to move in turn: how well it goes depends on which
@@ -172,8 +172,7 @@ def films(data: Path, landmarks: Path) -> dict[str, list[Film]]:
 
 def sources(film: Film) -> list[int]:
     """Frames with closed lips, from early to late."""
-    gaps = film.gaps
-    closed = np.flatnonzero(gaps <= np.percentile(gaps, CLOSED))
+    closed = film.closed
     return [int(k) for k in closed[np.linspace(0, len(closed) - 1, SOURCES + 2)[1:-1].round().astype(int)]]
 
 

@@ -55,7 +55,7 @@ TONGUE_WITH_JAW = np.array([0.7, 1.0, 0.6], np.float32)
 # A dropping jaw leaves the tongue behind by a share of how far it drops and by this much at most: in films of speech it
 # fills half the open mouth, and an "ah" as wide as can be still shows the throat above it.
 TONGUE_STAYS, TONGUE_STAYS_MM = 0.7, 6.0
-TONGUE_LIT, PRINTED_LIT = 1.6, 1.15  # of the proxy's colour: films show it in every open mouth, early ones dark
+TONGUE_LIT, PRINTED_LIT = 1.6, 0.7  # of the proxy's colour: films show it in every open mouth, early ones dark
 FULL = 1.8  # a fully lit tooth against the brightest tenth of a speaking mouth's inside, which the tint tells
 # From which opening on a mouth is fully lit. In a smile lips leave the teeth free, and a portrait's own say how lit
 # they are; in speech mouths open into shadow (films of grid_s1 and addresses).

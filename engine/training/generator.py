@@ -130,11 +130,15 @@ class Film:
         """(T,) px between the inner lips."""
         return np.array([lip_gap(points) for points in self.landmarks])
 
-    def sources(self, count: int, rng: np.random.Generator) -> list[int]:
-        """Frames with closed lips that may be the portrait."""
+    @property
+    def closed(self) -> np.ndarray:
+        """(n,) frames with closed lips, which may be the portrait, in order."""
         gaps = self.gaps
-        closed = np.flatnonzero(gaps <= np.percentile(gaps, CLOSED))
-        return [int(k) for k in rng.permutation(closed)[:count]]
+        return np.flatnonzero(gaps <= np.percentile(gaps, CLOSED))
+
+    def sources(self, count: int, rng: np.random.Generator) -> list[int]:
+        """Some of `closed`, drawn."""
+        return [int(k) for k in rng.permutation(self.closed)[:count]]
 
     def renderer(self, index: int) -> Renderer:
         """Of the portrait that frame is. Raises ParlandoError."""

@@ -262,6 +262,11 @@ def test_tongues_of_prints_are_dark(face: np.ndarray, interior: mouth.MouthInter
         float((one.tongue.rgba[..., :3] @ LUMA).mean() / (one.tooth @ LUMA)) for one in (printed, interior)
     )
     assert light < 0.85 * colored
+    wide = opened(neutral, 14.0)
+    size = (0, 0, face.shape[1], face.shape[0])
+    x, y = np.round((0.45 * wide[62] + 0.55 * wide[66])[:2]).astype(int)  # the tongue, between the rows
+    dark, lit = (float((one.layer(wide, size)[y, x, :3] @ LUMA).mean()) for one in (printed, interior))
+    assert dark < 0.53 * lit, (dark, lit)
 
 
 def smiling(face: np.ndarray, points: np.ndarray, color: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
