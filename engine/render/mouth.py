@@ -25,7 +25,7 @@ from engine.render.patch import curve
 
 Array = NDArray[np.float32]
 
-VERSION = "7"  # goes up whenever the same portrait and landmarks give other pixels
+VERSION = "8"  # goes up whenever the same portrait and landmarks give other pixels
 TINT = Path(__file__).resolve().parents[1] / "weights" / "mouth_tint.safetensors"
 
 # Points speech does not move, and how far each is trusted: bridge and base of the nose, eye corners, temples.
