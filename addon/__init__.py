@@ -11,7 +11,7 @@ import bpy
 def register() -> None:
     """Registers every class and starts listening; no process is started before it is needed."""
     from .. import operators, ui_panels
-    from . import batch, engine_process, face3d, jobs, live, preferences, properties, style_preview, styles
+    from . import batch, engine_process, face3d, jobs, live, paths, preferences, properties, style_preview, styles
 
     for cls in (
         preferences.ParlandoPreferences,
@@ -30,16 +30,18 @@ def register() -> None:
     style_preview.register()
     jobs.register(engine_process.EngineClient(preferences.launch))
     live.register()
+    paths.register()
     atexit.register(jobs.stop)
 
 
 def unregister() -> None:
     """The reverse; ends the engine."""
     from .. import operators, ui_panels
-    from . import batch, face3d, jobs, live, preferences, properties, pump, style_preview, styles
+    from . import batch, face3d, jobs, live, paths, preferences, properties, pump, style_preview, styles
 
     atexit.unregister(jobs.stop)
     pump.unregister()
+    paths.unregister()
     live.unregister()
     jobs.unregister()
     style_preview.unregister()
