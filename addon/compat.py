@@ -71,6 +71,18 @@ def content_start(strip: Any) -> float:
     return float(strip.content_start if hasattr(strip, "content_start") else strip.frame_start)
 
 
+def lay(strip: Any, start: int, first: int, end: int) -> None:
+    """Lets the strip's content begin at `start` and be seen from `first` up to `end`."""
+    set_right(strip, max(right(strip), end))  # handles do not pass each other
+    if hasattr(strip, "content_start"):
+        strip.content_start = start
+        strip.left_handle = first
+    else:
+        strip.frame_start = start
+        strip.frame_final_start = first
+    set_right(strip, end)
+
+
 def content_trim(strip: Any) -> int:
     """Frames cut off the file's start for good."""
     return int(strip.content_trim_start if hasattr(strip, "content_trim_start") else strip.animation_offset_start)

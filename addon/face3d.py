@@ -17,7 +17,7 @@ import bpy
 import mathutils as _mathutils
 import numpy as np
 
-from . import compat, generate, jobs, landmarks, preferences, pump, strips, takes
+from . import generate, jobs, landmarks, preferences, pump, strips, takes
 from .jobs import Job, NotPlaced
 from .problem import Problem
 
@@ -130,8 +130,8 @@ def key_face(scene: bpy.types.Scene, take_name: str = "") -> Job:
     settings = scene.parlando_face
     base = takes.by_name(scene, take.base) or take
     rig = landmarks.find(scene, take.sound_id)
-    sound = strips.by_id(scene, take.sound_id)
-    start = compat.left(sound) if sound is not None else scene.frame_start
+    begin = takes.begin_of(scene, take)
+    start = scene.frame_start if begin is None else begin
     source = takes.folder_of(take) / "landmarks.npz"
     arrays = None
     if rig is not None and rig.collection.get(landmarks.BASE) == base.name:

@@ -71,6 +71,7 @@ def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
         image = portrait.file_of(scene, folder)
         id = strips.identify(scene, strip)
         fps = audio.fps_of(scene)
+        offset = compat.left(strip) - compat.content_start(strip)
         ref = SoundRef.of(strip)
         like = portrait.strip_of(scene)
         like_name = like.name if like is not None else ""
@@ -109,6 +110,7 @@ def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
                 face=params["face"],
                 base=job.folder.name,
                 note="",
+                offset=offset,
             )
             kept = int(result.get("reused", 0))
             resumed = f" {kept} of them were there from an interrupted run." if kept else ""
@@ -140,15 +142,17 @@ def _deliver_generate(scene: bpy.types.Scene, ref: SoundRef, info: TakeInfo, lik
     if sound is None:
         raise NotPlaced(f"The strip “{ref.name}” was deleted in the meantime: its take lies in {info.folder}.")
     sound[strips.SOUND_ID], sound[strips.SOUND_NAME] = info.sound_id, sound.name
+    take = takes.register_in(scene, info)
+    begin = takes.begin_of(scene, take)
+    assert begin is not None
     mine = [strip for strip in strips.pictures(scene, info.sound_id) if strips.fits(strip, sound)]
     folder = info.folder / "frames"
-    if len(mine) == 1 and info.frames == strips.frames_of(mine[0]):
-        strips.show(mine[0], info.name, folder, info.frames)
+    if len(mine) == 1:
+        strips.show(mine[0], info.name, folder, info.frames, begin)
     else:
         like = strips.by_name(scene, like_name) if like_name else None
-        strips.insert(scene, sound, info.name, folder, info.frames, like)
-    take = takes.register_in(scene, info)
-    landmarks.update(scene, take, compat.left(sound))
+        strips.insert(scene, sound, info.name, folder, info.frames, like, begin)
+    landmarks.update(scene, take, begin)
     return f"{take.name}: {take.frames} frames.{_render_pinned(scene, take)}"
 
 
@@ -204,6 +208,7 @@ def render_edits(scene: bpy.types.Scene, take_name: str = "", pinned: int = 0) -
         face=take.face,
         base=base.name,
         note="",
+        offset=takes.offset_of(take),
     )
     take_of_pins = str(take.name)
     params = {
@@ -285,13 +290,15 @@ def use_take(scene: bpy.types.Scene, name: str) -> str:
     """Shows a take in its sound's strip, in a new one if that was deleted, and on the picture plane; tells it."""
     take = take_named(scene, name)
     sound = strips.by_id(scene, take.sound_id)
+    begin = takes.begin_of(scene, take)
     if not _show_in_strips(scene, take):
-        if sound is None:
+        if sound is None or begin is None:
             raise Problem(f"The sound strip of the take “{take.name}” was deleted: bring it back to show the take.")
-        strips.insert(scene, sound, take.name, takes.frames_folder(take), take.frames, portrait.strip_of(scene))
+        like = portrait.strip_of(scene)
+        strips.insert(scene, sound, take.name, takes.frames_folder(take), take.frames, like, begin)
     rig = landmarks.find(scene, take.sound_id)
     if rig is not None:
-        landmarks.update(scene, take, compat.left(sound) if sound is not None else int(rig.picture[landmarks.START]))
+        landmarks.update(scene, take, begin if begin is not None else int(rig.picture[landmarks.START]))
     scene.parlando.take_index = next(i for i, other in enumerate(scene.parlando.takes) if other.name == take.name)
     differing, _ = pin_frames.against(scene, take)
     told = f" {differing} frames at pins are not as in its picture: Render Edits renders them." if differing else ""
@@ -312,9 +319,8 @@ def other_take(scene: bpy.types.Scene) -> Any | None:
 def add_landmarks(scene: bpy.types.Scene, name: str = "", camera: bool = False) -> str:
     """Makes the empties of a take (the shown one for ''); tells it."""
     take = take_named(scene, name)
-    sound = strips.by_id(scene, take.sound_id)
-    start = compat.left(sound) if sound is not None else scene.frame_start
-    rig = landmarks.add(scene, take, start, camera)
+    start = takes.begin_of(scene, take)
+    rig = landmarks.add(scene, take, scene.frame_start if start is None else start, camera)
     return f"“{rig.collection.name}”: 68 landmarks over {take.frames} frames."
 
 
@@ -326,7 +332,9 @@ def _show_in_strips(scene: bpy.types.Scene, take: Any, stands_for: str = "") -> 
     shown = strips.pictures(scene, take.sound_id)
     for strip in shown:
         before = strip.get(strips.PICTURE_BEFORE, "")
-        strips.show(strip, take.name, takes.frames_folder(take), take.frames)
+        old = takes.by_name(scene, strip.get(strips.PICTURE_TAKE, ""))
+        start = round(compat.content_start(strip)) + (takes.between(old, take) if old is not None else 0)
+        strips.show(strip, take.name, takes.frames_folder(take), take.frames, start)
         if before and strip.get(strips.PICTURE_BEFORE) == stands_for:
             strip[strips.PICTURE_BEFORE] = before
     return bool(shown)

@@ -278,7 +278,9 @@ def update(scene: bpy.types.Scene, take: Any, start: int) -> None:
     if rig is None:
         return
     base = takes.by_name(scene, take.base) or take
-    before, moved = takes.by_name(scene, rig.collection.get(BASE, "")), start - int(rig.picture[START])
+    before = takes.by_name(scene, rig.collection.get(BASE, ""))
+    later = takes.between(before, base) if before is not None else 0  # in the sound
+    moved = start - later - int(rig.picture[START])  # the sound itself
     if before is None or before.name != base.name or moved:
         data = Data.load(takes.folder_of(base) / "landmarks.npz")
         if before is not None and (takes.folder_of(before) / "landmarks.npz").is_file():
@@ -290,6 +292,7 @@ def update(scene: bpy.types.Scene, take: Any, start: int) -> None:
             for item in rig.collection.all_objects:
                 if item.get(ROLE) == "handle":
                     _shift_edits(item, moved, ("location", "delta_location"))
+        pins.move(scene, take.sound_id, -later)
         set_motion(rig, layer_of(scene, take.sound_id, data), start)
         rig.collection[BASE] = base.name
     show(rig, take)

@@ -26,7 +26,9 @@ class ParlandoPin(bpy.types.PropertyGroup):
     """One pinned range. Made and changed by the operators only: curves follow them."""
 
     sound_id: bpy.props.StringProperty(name="Sound", description="The id of the sound strip it belongs to")
-    first: bpy.props.IntProperty(name="First", description="First pinned frame, 0 is the take's first")
+    first: bpy.props.IntProperty(
+        name="First", description="First pinned frame, 0 is the take's first, before which it may lie"
+    )
     last: bpy.props.IntProperty(name="Last", description="Last pinned frame")
     ease: bpy.props.IntProperty(name="Ease", description="Frames on either side that lead into it", default=EASE)
     take: bpy.props.StringProperty(name="Take", description="The take that was shown when it was pinned")
@@ -39,6 +41,12 @@ class ParlandoPin(bpy.types.PropertyGroup):
 def of(scene: bpy.types.Scene, sound_id: str) -> list[Any]:
     """The pins of a sound strip, in the order they were made: of two on one frame the later counts."""
     return [pin for pin in scene.parlando.pins if pin.sound_id == sound_id]
+
+
+def move(scene: bpy.types.Scene, sound_id: str, frames: int) -> None:
+    """Counts the sound's pins from another take's first frame: what they hold stays with the sound."""
+    for pin in of(scene, sound_id) if frames else ():
+        pin.first, pin.last = pin.first + frames, pin.last + frames
 
 
 def face_of(arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -95,10 +103,11 @@ def hold(layer: Layer, of_sound: Iterable[Any], arrays: dict[str, np.ndarray]) -
     kept = engine.copy()
     pinned, ease = np.zeros(count, bool), np.zeros(count, int)
     for pin in of_sound:
-        numbers = held(pin)[: max(0, count - pin.first)]
+        first = max(0, pin.first)
+        numbers = held(pin)[first - pin.first : max(0, count - pin.first)]
         if len(numbers) == 0 or why_not(pin, arrays):
             continue
-        part = slice(pin.first, pin.first + len(numbers))
+        part = slice(first, first + len(numbers))
         kept[part, : numbers.shape[1]], pinned[part], ease[part] = numbers, True, pin.ease
     if not pinned.any():
         return layer

@@ -43,6 +43,9 @@ class ParlandoTake(bpy.types.PropertyGroup):
         name="Base", description="The take whose landmarks the engine made; itself unless rendered from edits"
     )
     note: bpy.props.StringProperty(name="Note", description="How it came out")
+    offset: bpy.props.FloatProperty(
+        name="Offset", description="Frames from where the sound's content begins to the take's first"
+    )
 
 
 class ParlandoScene(bpy.types.PropertyGroup):

@@ -135,8 +135,18 @@ def free_channel(owner: Any, above: int, start: int, end: int) -> int:
     raise Problem(f"All {HIGHEST_CHANNEL} channels above the sound are taken: free one and show the take again.")
 
 
-def show(strip: Any, take: str, frames_folder: Path, count: int) -> None:
-    """Lets an image strip show a take of `count` frames in `frames_folder`."""
+def show(
+    strip: Any,
+    take: str,
+    frames_folder: Path,
+    count: int,
+    start: int | None = None,
+    seen: tuple[int, int] | None = None,
+) -> None:
+    """Lets an image strip show a take of `count` frames in `frames_folder`, from timeline frame `start` on (where its
+    content begins now) and visible over `seen` (as now)."""
+    start = round(compat.content_start(strip)) if start is None else start
+    seen = seen or (compat.left(strip), compat.right(strip))
     strip.directory = as_stored(frames_folder) + "/"
     elements, suffix = strip.elements, suffix_in(frames_folder)
     if len(elements) and not elements[0].filename.endswith(suffix):  # a take of another format
@@ -147,6 +157,7 @@ def show(strip: Any, take: str, frames_folder: Path, count: int) -> None:
         elements.append(frame_name(len(elements), suffix))
     while len(elements) > count:
         elements.pop(len(elements) - 1)
+    compat.lay(strip, start, *seen)
     if strip.name == strip.get(PICTURE_TAKE):  # not if the user gave it another
         strip.name = take
     if strip.get(PICTURE_TAKE, take) != take:
@@ -155,9 +166,11 @@ def show(strip: Any, take: str, frames_folder: Path, count: int) -> None:
     compat.forget_pixels(strip)
 
 
-def insert(scene: bpy.types.Scene, sound: Any, take: str, frames_folder: Path, count: int, like: Any | None) -> Any:
-    """A new image strip above the sound with exactly its visible range. `like` is the portrait's strip, which it
-    replaces in the picture: same place, above it."""
+def insert(
+    scene: bpy.types.Scene, sound: Any, take: str, frames_folder: Path, count: int, like: Any | None, begin: int
+) -> Any:
+    """A new image strip above the sound with exactly its visible range, the take's first frame at `begin`. `like` is
+    the portrait's strip, which it replaces in the picture: same place, above it."""
     start, end = compat.left(sound), compat.right(sound)
     owner = next(owner for owner, strip in in_scene(scene) if strip == sound)
     above = sound.channel
@@ -174,9 +187,7 @@ def insert(scene: bpy.types.Scene, sound: Any, take: str, frames_folder: Path, c
     strip.name = take
     strip[PICTURE_OF] = sound[SOUND_ID]
     _read_as(strip, suffix_in(frames_folder))
-    show(strip, take, frames_folder, count)
-    if compat.right(strip) != end:  # the sound was trimmed while the job ran
-        compat.set_right(strip, end)
+    show(strip, take, frames_folder, count, begin, (start, end))
     if like is not None:
         _copy_look(like, strip)
     return strip

@@ -18,7 +18,7 @@ from typing import Any
 
 import bpy
 
-from . import strips
+from . import compat, strips
 from .problem import Problem
 
 DEFAULT_HOME = "//parlando_takes"
@@ -58,6 +58,7 @@ class TakeInfo:
     face: int  # from 0
     base: str  # the take whose landmarks the engine made, this one's unless it was rendered from edits
     note: str
+    offset: float | None = None  # frames from where the sound's content begins to the take's first
 
 
 def home(setting: str, own: Path) -> Path:
@@ -161,8 +162,30 @@ def register_in(scene: bpy.types.Scene, info: TakeInfo) -> Any:
     take.image = strips.as_stored(info.image)
     take.style = strips.as_stored(info.style) if info.style else ""
     take.face, take.base, take.note = info.face, info.base, info.note
+    if info.offset is not None:
+        take.offset = info.offset
     settings.take_index = len(settings.takes) - 1
     return take
+
+
+def offset_of(take: Any) -> float | None:
+    """Frames from where the sound's content begins to the take's first; None of takes from before that was kept."""
+    return float(take.offset) if take.is_property_set("offset") else None
+
+
+def between(one: Any, other: Any) -> int:
+    """Frames from one take's first to the other's, both of one sound; 0 where that is not known."""
+    first, second = offset_of(one), offset_of(other)
+    return 0 if first is None or second is None else round(second - first)
+
+
+def begin_of(scene: bpy.types.Scene, take: Any) -> int | None:
+    """Timeline frame of the take's first, wherever its sound was moved or trimmed to; None when the sound is gone."""
+    sound = strips.by_id(scene, take.sound_id)
+    offset = offset_of(take)
+    if sound is None:
+        return None
+    return compat.left(sound) if offset is None else round(compat.content_start(sound) + offset)
 
 
 def by_name(scene: bpy.types.Scene, name: str) -> Any | None:

@@ -54,7 +54,9 @@ def take(parlando: SimpleNamespace, scene: Any, sound: Any, tmp_path: Path) -> A
     return register(parlando, scene, sound, write_take(tmp_path / "voice_001", face(FRAMES)), FRAMES)
 
 
-def register(parlando: SimpleNamespace, scene: Any, sound: Any, folder: Path, frames: int) -> Any:
+def register(
+    parlando: SimpleNamespace, scene: Any, sound: Any, folder: Path, frames: int, offset: float | None = None
+) -> Any:
     info = parlando.takes.TakeInfo(
         name=folder.name,
         folder=folder,
@@ -68,6 +70,7 @@ def register(parlando: SimpleNamespace, scene: Any, sound: Any, folder: Path, fr
         face=0,
         base=folder.name,
         note="",
+        offset=offset,
     )
     return parlando.takes.register_in(scene, info)
 
@@ -225,6 +228,38 @@ def test_an_edit_of_location_becomes_a_delta_and_moves_with_the_sound(
     assert np.argwhere(moved > 0.02).tolist() == [[10, 57]]
     assert np.linalg.norm(edited[10, 57]) == pytest.approx(32, abs=0.1)
     assert np.linalg.norm((back - face(50, seed=5))[10, 57]) == pytest.approx(32, abs=0.1)
+
+
+def test_what_is_edited_stays_on_its_word_when_the_sound_is_trimmed(
+    parlando: SimpleNamespace, scene: Any, sound: Any, tmp_path: Path
+) -> None:
+    take = register(parlando, scene, sound, write_take(tmp_path / "voice_001", face(FRAMES)), FRAMES, 0.0)
+    bpy.ops.parlando.use_take(take="voice_001")
+    rig = parlando.landmarks.add(scene, take, 10)
+    rig.points[57].delta_location.z = -0.1
+    rig.points[57].keyframe_insert("delta_location", frame=20)
+    bpy.ops.parlando.pin_frames(start=18, end=28)
+    held = {frame: world(rig, frame) for frame in (10, 20, 24, 28)}
+    parlando.compat.lay(sound, 10, 26, 106)
+    parlando.generate.use_take(scene, "voice_001")
+    assert int(rig.picture["parlando_start"]) == 10  # trimmed only: the word is where it was
+    shorter = register(parlando, scene, sound, write_take(tmp_path / "voice_002", face(30, seed=5)), 30, 16.0)
+    parlando.generate.use_take(scene, shorter.name)
+    rig = parlando.landmarks.in_use(scene)
+    assert int(rig.picture["parlando_start"]) == 26
+    (curve,) = [c for c in parlando.compat.curves(rig.points[57]) if c.data_path == "delta_location"][2:]
+    assert curve.keyframe_points[0].co.x == 20
+    (pin,) = scene.parlando.pins
+    assert (pin.first, pin.last) == (-8, 2) and parlando.pin_frames.frames_of(rig, pin) == (18, 28)
+    assert np.abs(world(rig, 28) - held[28]).max() < 1e-5
+    (strip,) = [s for _, s in parlando.strips.in_scene(scene) if s.get("parlando_take")]
+    seen = parlando.compat.left(strip), parlando.compat.right(strip)
+    assert seen == (10, 106) and strip.strip_elem_from_frame(30).filename == "000005.png"
+    parlando.compat.move_to(sound, 126)
+    parlando.generate.use_take(scene, "voice_001")
+    rig = parlando.landmarks.in_use(scene)
+    assert parlando.pin_frames.frames_of(rig, scene.parlando.pins[0]) == (118, 128)
+    assert all(np.abs(world(rig, frame + 100) - there).max() < 1e-5 for frame, there in held.items())
 
 
 def test_the_plane_shows_the_sequence(parlando: SimpleNamespace, scene: Any, take: Any) -> None:

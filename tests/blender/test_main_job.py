@@ -145,6 +145,36 @@ def test_the_strip_moved_in_the_middle(parlando: SimpleNamespace, speech: Any, i
     assert parlando.compat.left(strip) == 100 and strip.channel == 7
 
 
+def test_sound_and_picture_trimmed_together(parlando: SimpleNamespace, scene: Any, speech: Any, idle: Wait) -> None:
+    compat = parlando.compat
+    bpy.ops.parlando.generate()
+    idle()
+    speech, (strip,) = parlando.strips.by_name(scene, "Kennedy"), pictures(parlando)
+    first, end = compat.left(speech) + 4, compat.right(speech) - 7
+    compat.lay(speech, int(compat.content_start(speech)), first, end)
+    compat.lay(strip, int(compat.content_start(strip)), first, end)
+    bpy.ops.parlando.generate()
+    idle()
+    (strip,) = pictures(parlando)
+    assert (compat.left(strip), compat.right(strip), strip.name) == (first, end, "Kennedy_002")
+    assert [strip.strip_elem_from_frame(f).filename for f in (first, end - 1)] == ["000001.png", "000003.png"]
+    assert bpy.ops.parlando.use_take(take="Kennedy_001") == {"FINISHED"}
+    assert (compat.left(strip), compat.right(strip)) == (first, end)
+    assert [strip.strip_elem_from_frame(f).filename for f in (first, end - 1)] == ["000005.png", "000007.png"]
+
+
+def test_the_strip_trimmed_in_the_middle(parlando: SimpleNamespace, speech: Any, idle: Wait, until: Wait) -> None:
+    bpy.ops.parlando.generate()
+    until(lambda: parlando.jobs.status().stage == "frames")
+    speech, compat = parlando.strips.by_name(bpy.context.scene, "Kennedy"), parlando.compat
+    first, end = compat.left(speech), compat.right(speech)
+    compat.lay(speech, int(compat.content_start(speech)), first + 5, end)
+    idle()
+    (strip,) = pictures(parlando)
+    assert (compat.left(strip), compat.right(strip)) == (first + 5, end)
+    assert strip.strip_elem_from_frame(first + 5).filename == "000006.png"
+
+
 def test_the_strip_deleted_in_the_middle(
     parlando: SimpleNamespace, scene: Any, speech: Any, idle: Wait, until: Wait, tmp_path: Path
 ) -> None:
