@@ -199,7 +199,7 @@ def key_shapes(mesh: bpy.types.Object, units: Units, start: int, amount: float) 
     if not found:
         raise Problem(f"“{mesh.name}” has no shape key with one of ARKit's names: nothing was keyed.")
     keys: Any = mesh.data
-    bag = channels(keys.shape_keys, f"{mesh.name} face")
+    bag = landmarks.channelbag(keys.shape_keys, f"{mesh.name} face")
     times = np.arange(start, start + len(units.weights), dtype=np.float32)
     for block, unit in found.items():
         values = units.weights[:, units.names.index(unit)] * amount
@@ -239,7 +239,7 @@ def key_head(head: Any, bone: str, vectors: np.ndarray, start: int) -> None:
         for turn in turns:
             angles.append(turn.to_euler(target.rotation_mode, *angles[-1:]))
         values = np.array([tuple(angle) for angle in angles], np.float32)
-    bag = channels(head, f"{head.name} head")
+    bag = landmarks.channelbag(head, f"{head.name} head")
     for axis in range(values.shape[1]):
         replace_keys(bag, prefix + path, axis, times, values[:, axis])
 
@@ -252,21 +252,6 @@ def _basis(item: Any) -> Any:
         angle, *axis = item.rotation_axis_angle
         return mathutils.Quaternion(axis, angle)
     return item.rotation_euler.to_quaternion()
-
-
-def channels(owner: bpy.types.ID, name: str) -> Any:
-    """The channelbag of a datablock's action; both are made where there are none."""
-    data: Any = owner.animation_data_create()
-    if data.action is None:
-        data.action = bpy.data.actions.new(f"Parlando {name}")
-    action = data.action
-    if not action.is_editable:
-        raise Problem(f"The action “{action.name}” is linked from another file: make it local to key “{owner.name}”.")
-    if data.action_slot is None:
-        data.action_slot = action.slots.new(id_type=owner.id_type, name=name)
-    layer = action.layers[0] if len(action.layers) else action.layers.new("Layer")
-    strip = layer.strips[0] if len(layer.strips) else layer.strips.new(type="KEYFRAME")
-    return strip.channelbag(data.action_slot, ensure=True)
 
 
 def replace_keys(bag: Any, path: str, index: int, times: np.ndarray, values: np.ndarray) -> None:

@@ -152,8 +152,17 @@ def _deliver_generate(scene: bpy.types.Scene, ref: SoundRef, info: TakeInfo, lik
     else:
         like = strips.by_name(scene, like_name) if like_name else None
         strips.insert(scene, sound, info.name, folder, info.frames, like, begin)
-    landmarks.update(scene, take, begin)
-    return f"{take.name}: {take.frames} frames.{_render_pinned(scene, take)}"
+    told = _update_landmarks(scene, take, begin) or _render_pinned(scene, take)
+    return f"{take.name}: {take.frames} frames.{told}"
+
+
+def _update_landmarks(scene: bpy.types.Scene, take: Any, begin: int | None) -> str:
+    """Brings the sound's landmarks to the take; where that is not possible, tells why."""
+    try:
+        landmarks.update(scene, take, begin)
+    except Problem as problem:
+        return f" Its landmarks stay as they were. {problem}"
+    return ""
 
 
 def _render_pinned(scene: bpy.types.Scene, take: Any) -> str:
@@ -289,6 +298,8 @@ def take_named(scene: bpy.types.Scene, name: str) -> Any:
 def use_take(scene: bpy.types.Scene, name: str) -> str:
     """Shows a take in its sound's strip, in a new one if that was deleted, and on the picture plane; tells it."""
     take = take_named(scene, name)
+    if not strips.first_in(takes.frames_folder(take)).is_file():
+        raise Problem(f"The frames of the take “{take.name}” are not there any more: bring {take.folder} back.")
     sound = strips.by_id(scene, take.sound_id)
     begin = takes.begin_of(scene, take)
     if not _show_in_strips(scene, take):
@@ -296,12 +307,11 @@ def use_take(scene: bpy.types.Scene, name: str) -> str:
             raise Problem(f"The sound strip of the take “{take.name}” was deleted: bring it back to show the take.")
         like = portrait.strip_of(scene)
         strips.insert(scene, sound, take.name, takes.frames_folder(take), take.frames, like, begin)
-    rig = landmarks.find(scene, take.sound_id)
-    if rig is not None:
-        landmarks.update(scene, take, begin if begin is not None else int(rig.picture[landmarks.START]))
+    told = _update_landmarks(scene, take, begin)
     scene.parlando.take_index = next(i for i, other in enumerate(scene.parlando.takes) if other.name == take.name)
-    differing, _ = pin_frames.against(scene, take)
-    told = f" {differing} frames at pins are not as in its picture: Render Edits renders them." if differing else ""
+    differing = 0 if told else pin_frames.against(scene, take)[0]
+    if differing:
+        told = f" {differing} frames at pins are not as in its picture: Render Edits renders them."
     return f"{take.name} is shown.{told}"
 
 

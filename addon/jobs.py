@@ -359,7 +359,12 @@ def _done(job: Job, result: Any) -> None:
         return
     try:
         message = job.deliver(job, scene, result)
-    except (NotPlaced, Problem) as problem:
+    except NotPlaced as problem:
+        _end(job, "DONE", str(problem))
+        return
+    except Problem as problem:
+        if job.undo:
+            push_undo(f"Parlando: {job.title}")
         _end(job, "DONE", str(problem))
         return
     except Exception as problem:

@@ -153,8 +153,8 @@ def find(scene: bpy.types.Scene, sound_id: str) -> Rig | None:
     collection = _collection(scene, sound_id)
     if collection is None:
         return None
-    objects = list(collection.all_objects)
-    roles = {o.get(ROLE): o for o in objects if o.get(ROLE)}
+    objects = sorted(collection.all_objects, key=lambda o: o.session_uid, reverse=True)
+    roles = {o.get(ROLE): o for o in objects if o.get(ROLE)}  # of an object and its duplicates the oldest comes last
     points = {int(o[INDEX]): o for o in objects if o.get(INDEX) is not None}
     if "picture" not in roles or "head" not in roles:
         raise Problem(
@@ -272,11 +272,17 @@ def give_slot(rig: Rig, item: bpy.types.Object) -> None:
         _slot(animation.action, item)
 
 
-def update(scene: bpy.types.Scene, take: Any, start: int) -> None:
-    """Brings existing landmarks to a take: its picture, and its engine motion where that is another. Edits stay."""
+def update(scene: bpy.types.Scene, take: Any, start: int | None) -> None:
+    """Brings existing landmarks to a take: its picture, and its engine motion where that is another, from frame `start`
+    on, where they are for None. Edits stay.
+
+    Raises Problem, before anything was changed, where they cannot be keyed.
+    """
     rig = find(scene, take.sound_id)
     if rig is None:
         return
+    check(rig)
+    start = int(rig.picture[START]) if start is None else start
     base = takes.by_name(scene, take.base) or take
     before = takes.by_name(scene, rig.collection.get(BASE, ""))
     later = takes.between(before, base) if before is not None else 0  # in the sound
@@ -316,8 +322,26 @@ def layer_of(scene: bpy.types.Scene, sound_id: str, data: Data) -> pins.Layer:
     return pins.hold(local_motion(data), pins.of(scene, sound_id), data.arrays)
 
 
+def check(rig: Rig) -> None:
+    """Raises Problem where something of the landmarks cannot be keyed, or keys would not say where it is."""
+    for item in rig.keyed:
+        data: Any = item.animation_data
+        if data is not None and any(not track.mute for track in data.nla_tracks):
+            raise Problem(
+                f"The animation of “{item.name}” was pushed down to the NLA: mute its tracks there and use the take "
+                "again."
+            )
+        if not item.is_editable or (data is not None and data.action is not None and not data.action.is_editable):
+            raise Problem(
+                f"“{item.name}” or its action is linked from another file: make it local and use the take again."
+            )
+
+
 def keep_edits(rig: Rig, keyed: pins.Layer) -> None:
-    """Where `location`, or the head's rotation, is not what was `keyed`, an animator moved it: the deltas get that."""
+    """Where `location`, or the head's rotation, is not what was `keyed`, an animator moved it: the deltas get that.
+
+    A property whose curve was muted or deleted says nothing.
+    """
     place, angles, local, look = keyed
     start = int(rig.picture[START])
     frames = np.arange(start, start + len(local), dtype=np.float64)
@@ -326,12 +350,13 @@ def keep_edits(rig: Rig, keyed: pins.Layer) -> None:
         engines.append((rig.gaze, look * np.float32(rig.gaze[DISTANCE])))
     for item, engine in engines:
         edit = values(item, "location", frames) - engine
+        edit[:, ~_curved(item, "location")] = 0.0
         touched = np.abs(edit).max(axis=1) > _EDIT
         if touched.any():
             _key_edit(item, "delta_location", frames, touched, values(item, "delta_location", frames) + edit)
     turned = values(rig.head, "rotation_euler", frames)
     touched = np.abs(turned - angles).max(axis=1) > _EDIT
-    if touched.any() and rig.head.rotation_mode == "XYZ":
+    if touched.any() and rig.head.rotation_mode == "XYZ" and _curved(rig.head, "rotation_euler").all():
         delta = from_euler(values(rig.head, "delta_rotation_euler", frames))
         back = from_euler(angles.astype(np.float64)).transpose(0, 2, 1)
         _key_edit(rig.head, "delta_rotation_euler", frames, touched, to_euler(delta @ from_euler(turned) @ back))
@@ -380,6 +405,7 @@ def _follow_curves(rig: Rig) -> None:
 def show(rig: Rig, take: Any) -> None:
     """Lets the picture plane show a take's frames from its first key on."""
     folder = takes.frames_folder(take)
+    _own_material(rig.picture)
     node = next(n for n in rig.picture.active_material.node_tree.nodes if n.type == "TEX_IMAGE")
     first = strips.first_in(folder)
     path = strips.as_stored(first)
@@ -397,6 +423,15 @@ def show(rig: Rig, take: Any) -> None:
     user.frame_duration, user.frame_start, user.frame_offset = take.frames, int(rig.picture[START]), 0
     user.use_auto_refresh, user.use_cyclic = True, False
     rig.picture["parlando_take"] = take.name
+
+
+def _own_material(picture: bpy.types.Object) -> None:
+    """In a copied scene two planes share mesh and material: each shows a take of its own."""
+    mesh: Any = picture.data
+    if mesh.users > 1:
+        mesh = picture.data = mesh.copy()
+    if mesh.materials[0].users > 1:
+        mesh.materials[0] = mesh.materials[0].copy()
 
 
 def read(scene: bpy.types.Scene, rig: Rig, count: int, size: tuple[int, int]) -> np.ndarray:
@@ -424,7 +459,9 @@ def read_all(
         or any(_evaluated_by_blender(item) for item in rig.keyed)
         or (gaze is not None and (len(gaze.constraints) or gaze.parent != rig.head))
         or any(_evaluated_by_blender(handle) or len(handle.constraints) for handle in pulled.values())
+        or rig.head.parent != rig.picture
         or any(point.parent != rig.head for point in rig.points)
+        or not all(item.matrix_parent_inverse.is_identity for item in (rig.head, *rig.points))
     ):
         points, look = _read_scene(scene, rig, start, count)
         return to_pixels(points, size).astype(np.float32), to_degrees(gaze, look) if gaze is not None else None
@@ -480,13 +517,14 @@ def _evaluated_by_blender(item: bpy.types.Object) -> bool:
 
 def _read_scene(scene: bpy.types.Scene, rig: Rig, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """(count, 68, 3) in the picture plane's space, as Blender evaluates the scene, and how far the gaze's empty is
-    from its rest (count, 3) in the head's."""
+    from its rest (count, 3) in the head's. Raises Problem where no view layer evaluates them."""
     points, look = np.empty((count, 68, 3)), np.zeros((count, 3))
+    layer = _layer_with(scene, rig)
     before = scene.frame_current, scene.frame_subframe
     try:
         for index in range(count):
             scene.frame_set(start + index)
-            depsgraph: Any = scene.view_layers[0].depsgraph
+            depsgraph: Any = layer.depsgraph
             depsgraph.update()
             inverse = np.array(rig.picture.evaluated_get(depsgraph).matrix_world.inverted())
             world = np.array([p.evaluated_get(depsgraph).matrix_world.translation for p in rig.points])
@@ -498,6 +536,22 @@ def _read_scene(scene: bpy.types.Scene, rig: Rig, start: int, count: int) -> tup
     finally:
         scene.frame_set(before[0], subframe=before[1])
     return points, look
+
+
+def _layer_with(scene: bpy.types.Scene, rig: Rig) -> bpy.types.ViewLayer:
+    """The first view layer that evaluates all landmarks: what is excluded or disabled in viewports stands still."""
+    hidden = rig.picture
+    for layer in scene.view_layers:
+        layer.update()
+        depsgraph: Any = layer.depsgraph
+        still = [item for item in (rig.picture, *rig.keyed) if not item.evaluated_get(depsgraph).is_evaluated]
+        if not still:
+            return layer
+        hidden = still[0]
+    raise Problem(
+        f"“{hidden.name}” of “{rig.collection.name}” is excluded from the view layer or disabled in viewports, so "
+        "Blender does not move it: switch it on in the Outliner. Hiding it with H is no hindrance."
+    )
 
 
 def _remove(scene: bpy.types.Scene, sound_id: str) -> None:
@@ -520,8 +574,31 @@ def _slot(action: bpy.types.Action, item: bpy.types.Object) -> None:
 
 def channels(item: bpy.types.Object) -> Any:
     """The F-curves of an object's slot, to find and add to."""
-    animation: Any = item.animation_data
-    return animation.action.layers[0].strips[0].channelbag(animation.action_slot, ensure=True).fcurves
+    return channelbag(item, item.name).fcurves
+
+
+def channelbag(owner: bpy.types.ID, name: str) -> Any:
+    """The channelbag of a datablock's action; what is missing of either is made. Raises Problem."""
+    data: Any = owner.animation_data_create()
+    if data.action is None:
+        data.action = bpy.data.actions.new(f"Parlando {name}")
+    action = data.action
+    if not action.is_editable:
+        raise Problem(f"The action “{action.name}” is linked from another file: make it local to key “{owner.name}”.")
+    if data.action_slot is None:
+        data.action_slot = action.slots.new(id_type=owner.id_type, name=name)
+    layer = action.layers[0] if len(action.layers) else action.layers.new("Layer")
+    strip = layer.strips[0] if len(layer.strips) else layer.strips.new(type="KEYFRAME")
+    return strip.channelbag(data.action_slot, ensure=True)
+
+
+def _curved(item: bpy.types.Object, path: str) -> np.ndarray:
+    """(3,): which numbers of a property curves move."""
+    found = np.zeros(3, bool)
+    for curve in compat.curves(item):
+        if curve.data_path == path and not curve.mute and curve.array_index < 3:
+            found[curve.array_index] = True
+    return found
 
 
 def _shift_edits(item: bpy.types.Object, frames: int, paths: tuple[str, ...] = ("delta_",)) -> None:
