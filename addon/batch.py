@@ -77,7 +77,7 @@ def selected(scene: bpy.types.Scene) -> list[Any]:
 
 def why_no_add(scene: bpy.types.Scene) -> str:
     """Why nothing can be added; empty when something can."""
-    return "" if selected(scene) else "Select the sound strips to add"
+    return strips.why_linked(scene) or ("" if selected(scene) else "Select the sound strips to add")
 
 
 def add(scene: bpy.types.Scene) -> str:

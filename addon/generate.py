@@ -50,6 +50,8 @@ def sound_named(scene: bpy.types.Scene, name: str) -> Any:
         if strip is None:
             raise Problem(f"{strips.why_no_sound(scene)}.")
         return strip
+    if reason := strips.why_linked(scene):
+        raise Problem(f"{reason}.")
     strip = strips.by_name(scene, name)
     if strip is None or strip.type != "SOUND":
         raise Problem(f"There is no sound strip “{name}”.")
@@ -147,7 +149,7 @@ def _deliver_generate(scene: bpy.types.Scene, ref: SoundRef, info: TakeInfo, lik
     assert begin is not None
     mine = [strip for strip in strips.pictures(scene, info.sound_id) if strips.fits(strip, sound)]
     folder = info.folder / "frames"
-    if len(mine) == 1:
+    if mine:
         strips.show(mine[0], info.name, folder, info.frames, begin)
     else:
         like = strips.by_name(scene, like_name) if like_name else None
@@ -315,6 +317,45 @@ def use_take(scene: bpy.types.Scene, name: str) -> str:
     return f"{take.name} is shown.{told}"
 
 
+def why_not_remove(scene: bpy.types.Scene, take: Any | None) -> str:
+    """Why a take cannot go; empty when nothing needs it."""
+    if take is None:
+        return "There is no take"
+    if reason := strips.why_linked(scene):
+        return reason
+    if any(strip.get(strips.PICTURE_TAKE) == take.name for strip in strips.pictures(scene, take.sound_id)):
+        return f"“{take.name}” is shown in the Sequencer: show another take first"
+    if any(other.base == take.name for other in scene.parlando.takes if other.name != take.name):
+        return f"Other takes were rendered from edits of “{take.name}”: remove them first"
+    if any(c.get(landmarks.BASE) == take.name for c in scene.collection.children_recursive):
+        return f"The landmarks are keyed with “{take.name}”: show another take first"
+    return ""
+
+
+def remove_take(scene: bpy.types.Scene, name: str = "", files: bool = False) -> str:
+    """Takes a take (the one selected in the list for '') off the list, with its `files` too; tells it. Raises
+    Problem."""
+    settings = scene.parlando
+    chosen = settings.takes[settings.take_index] if 0 <= settings.take_index < len(settings.takes) else None
+    take = takes.by_name(scene, name) if name else chosen
+    if reason := why_not_remove(scene, take):
+        raise Problem(f"{reason}.")
+    assert take is not None
+    title, folder = str(take.name), takes.folder_of(take)
+    if files:
+        if any(str(folder) in (job.params.get("take"), job.params.get("out")) for job in jobs.active()):
+            raise Problem(f"A job is at work on “{title}”: wait for it or cancel it.")
+        others = (other for one in bpy.data.scenes for other in one.parlando.takes if other != take)
+        if any(takes.folder_of(other) == folder for other in others):
+            raise Problem(f"Another scene has the take “{title}” too: its files stay. Remove it without them.")
+        if (folder / "take.json").is_file():  # else it is not a take's folder any more
+            takes.remove(folder)
+    index = next(i for i, other in enumerate(settings.takes) if other == take)
+    settings.takes.remove(index)
+    settings.take_index = max(0, min(settings.take_index, len(settings.takes) - 1))
+    return f"{title} is off the list" + (f", and {folder} is deleted." if files else f". Its files stay in {folder}.")
+
+
 def other_take(scene: bpy.types.Scene) -> Any | None:
     """The take to compare the shown one with: the one shown before, else the newest other of its sound."""
     take = takes.shown(scene, strips.sound_in_use(scene))
@@ -335,12 +376,15 @@ def add_landmarks(scene: bpy.types.Scene, name: str = "", camera: bool = False) 
 
 
 def _show_in_strips(scene: bpy.types.Scene, take: Any, stands_for: str = "") -> bool:
-    """Lets the sound's image strips, pieces of a cut one included, show the take; whether there was one.
+    """Lets the sound's image strips, pieces of a cut one included, show the take; whether there was one. Those that
+    another hides keep theirs: somebody laid two takes over each other.
 
     Where `stands_for` was shown until now, the take before that one stays the one to compare with.
     """
     shown = strips.pictures(scene, take.sound_id)
-    for strip in shown:
+    for index, strip in enumerate(shown):
+        if any(strips.covers(upper, strip) for upper in shown[:index]):
+            continue
         before = strip.get(strips.PICTURE_BEFORE, "")
         old = takes.by_name(scene, strip.get(strips.PICTURE_TAKE, ""))
         start = round(compat.content_start(strip)) + (takes.between(old, take) if old is not None else 0)

@@ -69,8 +69,15 @@ def sound_in_use(scene: bpy.types.Scene) -> Any | None:
     return selected[0] if len(selected) == 1 else None
 
 
+def why_linked(scene: bpy.types.Scene) -> str:
+    """Why nothing put into the scene would be kept; empty when it would."""
+    return "The scene is linked from another file: make it local, or open that file" if scene.library else ""
+
+
 def why_no_sound(scene: bpy.types.Scene) -> str:
     """Why there is no sound strip in use, for a greyed button; empty when there is one."""
+    if reason := why_linked(scene):
+        return reason
     if sound_in_use(scene) is not None:
         return ""
     sounds = [strip for _, strip in in_scene(scene) if strip.type == "SOUND"]
@@ -116,8 +123,14 @@ def identify(scene: bpy.types.Scene, strip: Any) -> str:
 
 
 def pictures(scene: bpy.types.Scene, id: str) -> list[Any]:
-    """The image strips that show takes of that sound: several after a cut."""
-    return [strip for _, strip in in_scene(scene) if strip.type == "IMAGE" and strip.get(PICTURE_OF) == id]
+    """The image strips that show takes of that sound: several after a cut. What is seen comes first."""
+    found = [strip for _, strip in in_scene(scene) if strip.type == "IMAGE" and strip.get(PICTURE_OF) == id]
+    return sorted(found, key=lambda strip: (strip.mute, -strip.channel))
+
+
+def covers(strip: Any, other: Any) -> bool:
+    """Whether a strip hides all of another below it."""
+    return not strip.mute and compat.left(strip) <= compat.left(other) and compat.right(strip) >= compat.right(other)
 
 
 def frames_of(strip: Any) -> int:

@@ -229,6 +229,8 @@ def why_not_usable(take: Any | None) -> str:
     """Why a take cannot be shown or rendered from; empty when it can."""
     if take is None:
         return "Generate a take first"
+    if reason := strips.why_linked(take.id_data):
+        return reason
     if not (folder_of(take) / "landmarks.npz").is_file():
         return f"The folder of the take “{take.name}” is not there any more"
     return ""

@@ -1,4 +1,4 @@
-"""Show another take, and compare two."""
+"""Show another take, compare two, take one off the list."""
 
 from typing import TYPE_CHECKING
 
@@ -65,4 +65,42 @@ class PARLANDO_OT_compare_take(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (PARLANDO_OT_use_take, PARLANDO_OT_compare_take)
+class PARLANDO_OT_remove_take(bpy.types.Operator):
+    """Take the selected take off the list; with its files if you say so"""
+
+    bl_idname = "parlando.remove_take"
+    bl_label = "Remove Take"
+    bl_options = {"REGISTER", "UNDO"}
+
+    files: bpy.props.BoolProperty(
+        name="Delete Its Files",
+        description="Frames, landmarks and sound of the take go too. No undo brings them back",
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a take that nothing needs."""
+        settings = compat.sequencer_scene(context).parlando
+        there = 0 <= settings.take_index < len(settings.takes)
+        take = settings.takes[settings.take_index] if there else None
+        if reason := generate.why_not_remove(compat.sequencer_scene(context), take):
+            cls.poll_message_set(reason)
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> "set[OperatorReturnItems]":
+        """Asks about the files."""
+        return context.window_manager.invoke_props_dialog(self)
+
+    def execute(self, context: bpy.types.Context) -> "set[OperatorReturnItems]":
+        """Removes it."""
+        try:
+            self.report({"INFO"}, generate.remove_take(compat.sequencer_scene(context), files=self.files))
+        except Problem as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+CLASSES = (PARLANDO_OT_use_take, PARLANDO_OT_compare_take, PARLANDO_OT_remove_take)

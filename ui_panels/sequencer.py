@@ -141,7 +141,9 @@ class PARLANDO_PT_takes(bpy.types.Panel):
         if not len(settings.takes):
             parts.text(layout, context, "No takes yet.")
             return
-        layout.template_list("PARLANDO_UL_takes", "", settings, "takes", settings, "take_index", rows=3)
+        row = layout.row()
+        row.template_list("PARLANDO_UL_takes", "", settings, "takes", settings, "take_index", rows=3)
+        row.column().operator("parlando.remove_take", text="", icon="REMOVE")
         take = takes.shown(scene, sound)
         if take is not None and take.note:
             parts.text(layout, context, f"{take.name}: {take.note}.")

@@ -150,3 +150,60 @@ def test_a_copied_scene_shows_its_own_take(parlando: SimpleNamespace, scene: Any
         return str(plane.active_material.node_tree.nodes.active.image.name)
 
     assert (shown(mine.picture), shown(rig.picture)) == ("Parlando voice_002", "Parlando voice_001")
+
+
+def test_two_pictures_over_each_other(parlando: SimpleNamespace, scene: Any, sound: Any, rig: Any) -> None:
+    """An animator lays a copy of the picture above the other: what is seen is what is flipped."""
+    (below,) = parlando.strips.pictures(scene, rig.collection["parlando_sound"])
+    above = parlando.strips.insert(scene, sound, "voice_002", Path(bpy.path.abspath(below.directory)), FRAMES, None, 10)
+    bpy.ops.parlando.use_take(take="voice_002")
+    assert parlando.takes.shown(scene, sound).name == "voice_002"
+    seen = []
+    for _ in range(3):
+        bpy.ops.parlando.compare_take()
+        seen.append((above["parlando_take"], below["parlando_take"]))
+    assert seen == [("voice_001", "voice_001"), ("voice_002", "voice_001"), ("voice_001", "voice_001")]
+    above.mute = True
+    bpy.ops.parlando.use_take(take="voice_002")
+    assert below["parlando_take"] == "voice_002"
+
+
+def test_a_linked_scene(parlando: SimpleNamespace, scene: Any, rig: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    scene.name = "shot"
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    bpy.ops.wm.read_homefile(use_empty=True)
+    with bpy.data.libraries.load(str(tmp_path / "shot.blend"), link=True) as (_, wanted):
+        wanted.scenes = ["shot"]
+    (linked,) = wanted.scenes
+    bpy.context.window.scene = linked
+    reason = "The scene is linked from another file"
+    assert reason in parlando.generate.why_not_generate(linked)
+    assert reason in parlando.takes.why_not_usable(linked.parlando.takes[0])
+    with pytest.raises(parlando.problem.Problem, match=reason):
+        parlando.generate.use_take(linked, "voice_002")
+    with pytest.raises(parlando.problem.Problem, match=reason):
+        parlando.generate.generate(linked, "voice")
+
+
+def test_remove_a_take(parlando: SimpleNamespace, scene: Any, sound: Any, rig: Any, tmp_path: Path) -> None:
+    edited = register(parlando, scene, sound, write_take(tmp_path / "voice_003", face(FRAMES)), FRAMES)
+    edited.base = "voice_002"
+    for name in ("voice_001", "voice_002", "voice_003"):
+        (tmp_path / name / "take.json").write_text("{}")
+    reasons = [parlando.generate.why_not_remove(scene, take) for take in scene.parlando.takes]
+    assert [reason.partition(":")[0] for reason in reasons] == [
+        "“voice_001” is shown in the Sequencer", "Other takes were rendered from edits of “voice_002”", ""
+    ]  # fmt: skip
+    scene.parlando.take_index = 0
+    assert not bpy.ops.parlando.remove_take.poll()
+    scene.parlando.take_index = 2
+    assert bpy.ops.parlando.remove_take() == {"FINISHED"}
+    assert [take.name for take in scene.parlando.takes] == ["voice_001", "voice_002"]
+    assert (tmp_path / "voice_003" / "landmarks.npz").is_file() and scene.parlando.take_index == 1
+    bpy.ops.scene.new(type="FULL_COPY")
+    other = bpy.context.scene
+    with pytest.raises(parlando.problem.Problem, match="Another scene has the take “voice_002” too"):
+        parlando.generate.remove_take(other, "voice_002", files=True)
+    parlando.generate.remove_take(other, "voice_002")
+    parlando.generate.remove_take(scene, "voice_002", files=True)
+    assert not (tmp_path / "voice_002").exists() and (tmp_path / "voice_001").exists()
