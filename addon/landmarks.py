@@ -427,10 +427,11 @@ def show(rig: Rig, take: Any) -> None:
 
 def _own_material(picture: bpy.types.Object) -> None:
     """In a copied scene two planes share mesh and material: each shows a take of its own."""
+    others = [item for item in bpy.data.objects if item.get(ROLE) == "picture" and item != picture]
     mesh: Any = picture.data
-    if mesh.users > 1:
+    if any(item.data == mesh for item in others):
         mesh = picture.data = mesh.copy()
-    if mesh.materials[0].users > 1:
+    if any(item.active_material == mesh.materials[0] for item in others):
         mesh.materials[0] = mesh.materials[0].copy()
 
 
