@@ -94,18 +94,24 @@ def track(
 
 def frames_at(path: Path, numbers: list[int], part: tuple[float, float] | None = None) -> list[np.ndarray]:
     """The pictures (H, W, 3) uint8 sRGB of those frames of the `Track` of the same `part`."""
-    wanted = sorted(set(numbers))
-    shown: dict[int, np.ndarray] = {}
+    shown = dict(frames_in_order(path, sorted(set(numbers)), part))
+    return [shown[number] for number in numbers]
+
+
+def frames_in_order(
+    path: Path, numbers: list[int], part: tuple[float, float] | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(number, picture) of `frames_at`, one after the other; `numbers` rise. InputError when the film has fewer."""
+    done = 0
     with _Video(path) as video:
         step = 1 / float(video.fps)
         for time, rgb in video.frames(part):
-            while len(shown) < len(wanted) and time >= (wanted[len(shown)] - 0.5) * step:
-                shown[wanted[len(shown)]] = rgb
-            if len(shown) == len(wanted):
-                break
-    if len(shown) < len(wanted):
-        raise InputError(f"The video {path} ends sooner than it did a moment ago: choose another, or copy it again.")
-    return [shown[number] for number in numbers]
+            while done < len(numbers) and time >= (numbers[done] - 0.5) * step:
+                yield numbers[done], rgb
+                done += 1
+            if done == len(numbers):
+                return
+    raise InputError(f"The video {path} ends sooner than it did a moment ago: choose another, or copy it again.")
 
 
 def smooth(points: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ SMILE_WIDTH, SMILE_RISE = 0.6, 0.012  # of a mouth at rest; open smiles have 0.7
 RELAXED = 0.5  # share of a smile's excess that is taken back
 LID_LINE = 0.12  # where lids meet: this share of the opening above the lower lid
 CHUNK = 256  # frames placed at once
+CHIN = np.cos(np.pi / 2 * np.minimum(np.abs(np.arange(17) - 8) / 6, 1)) ** 2  # how far the jaw line moves with it
 LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))  # upper, lower
 
 
@@ -45,6 +46,30 @@ def place(motion: Motion, face: Face, spend: bool = False) -> tuple[np.ndarray, 
     for start in range(0, total, CHUNK):
         part = slice(start, min(start + CHUNK, total))
         landmarks[part], pose[part] = _place(motion, part, rest, size, placement)
+    return landmarks, pose
+
+
+def place_in_film(motion: Motion, film: np.ndarray, closed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks (T, 68, 3) float32 px and pose (T, 6) float32 of a film's face that says something else: lips and chin
+    are the motion's, all else, the head's way too, stays the film's own, (T, 68, 3) px.
+
+    closed: (n, 68, 3) px, frames of that face with its lips closed. The pose is the head's own in the film: its
+    rotation vector in canonical axes, and where the point between the eyes lies, px.
+    """
+    rest = at_rest(np.median(to_canonical(closed)[0].astype(np.float64), axis=0))
+    size = float(np.clip(mouth_width(rest) / USUAL_WIDTH, *SIZES))
+    if motion.relax and motion.usual is not None:
+        rest = rest - min(motion.relax, 1.0) * expression_of(rest, motion.usual)
+    landmarks, pose = np.empty(film.shape, np.float32), np.empty((len(film), 6), np.float32)
+    for start in range(0, len(film), CHUNK):
+        part = slice(start, start + CHUNK)
+        canonical, placement = to_canonical(film[part])
+        spoken = part_lips(rest + size * motion.offsets[part].astype(np.float64))
+        points = canonical.astype(np.float64)
+        points[:, 48:] = spoken[:, 48:]
+        points[:, :17] += CHIN[:, None] * (spoken - points)[:, :17]
+        landmarks[part] = from_canonical(points, placement)
+        pose[part] = np.column_stack([placement.rotation, placement.origin, np.zeros(len(points))])
     return landmarks, pose
 
 
@@ -90,8 +115,7 @@ def at_rest(canonical: np.ndarray) -> np.ndarray:
         drop[outer] = share * drop[inner]
     for outer, inner, share in LOWER_OUTER:
         rise[outer] = share * rise[inner]
-    from_chin = np.abs(np.arange(17) - 8) / 6
-    rise[:17] = JAW_SHARE * rise[66] * np.where(from_chin < 1, np.cos(np.pi / 2 * np.minimum(from_chin, 1)) ** 2, 0)
+    rise[:17] = JAW_SHARE * rise[66] * CHIN
     rest[:, 1] += rise - drop
     lips = rest[48:]
     middle = lips[[0, 6], 0].mean()

@@ -102,12 +102,17 @@ class Lips:
         return float(smoothstep(change / 0.02))
 
     def draw(self, frame: Pixels, landmarks: Array, coefficients: Array, limits: Box) -> None:
-        """Draw into `frame` (h, w, 3), the target's `limits`; `landmarks` (68, 3) px of the target."""
-        parted = self.moved(coefficients)
+        """Draw into `frame` (h, w, 3), the target's `limits`; `landmarks` (68, 3) px of the target. Lips that have not
+        moved are the warped frame's own."""
+        if (parted := self.moved(coefficients)) > 0.0:
+            self.lay(frame, landmarks, coefficients, limits, parted)
+
+    def lay(self, frame: Pixels, landmarks: Array, coefficients: Array, limits: Box, parted: float) -> None:
+        """As `draw`, moved or not: `parted` is how surely they have."""
         box = around(landmarks[MOUTH, :2], 0.25 * self.unit, limits)
         x0, y0, x1, y1 = box
         width, height = x1 - x0, y1 - y0
-        if parted == 0.0 or min(width, height) < 4:
+        if min(width, height) < 4:
             return
         step = max(1, round(self.unit / 45))
         targets = Grid.of_pixels(x0, y0, width, height, step).nodes()
