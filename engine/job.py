@@ -55,13 +55,12 @@ from engine.render.renderer import MATTES, Renderer
 from engine.style.extract import from_landmarks
 from engine.style.file import Style
 from engine.style.pictures import with_mouths
-from engine.take import Landmarks, Take, frame_hashes, read_frame, replacing, sha256, snap
+from engine.take import PATTERNS, Landmarks, Take, frame_hashes, read_frame, replacing, sha256, snap
 
 STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}  # rough shares of the time, for one overall bar
 HEARD_RATE = 24000  # Hz of audio.wav: 1/120 s, the shift of the features, is a whole number of samples
 _BLOCK = 10.0  # seconds of sound held at once
 MOUTHS = "own", "inside", "style"
-PATTERNS = "patterns.safetensors"  # of a take: what its mouth may show beside the portrait's own
 LIVE_KEPT = 4  # renderers of `frame` that stay loaded
 
 # One thread for each network: these are small, threads inside them would wait for one another longer than they work as
@@ -217,7 +216,7 @@ class Engine:
             "motion": self.motion.fingerprint,
             **_output(request),
         }
-        with _taking(Take.open(request.out, _plain(request), identity, format)) as take:
+        with _taking(Take.open(request.out, _plain(request), identity, format, request.audio)) as take:
             heard = self._hear(request.audio, sound, take, progress)
             file = take.folder / "landmarks.npz"
             if file.exists():  # resumed
@@ -401,7 +400,8 @@ class Engine:
         return made, factor
 
     def _hear(self, path: Path, sound: Sound, take: Take, progress: Progress) -> Path:
-        """audio.wav of the take: what the motion is made from. A WAV the add-on put there already is taken as it is."""
+        """audio.wav of the take: what the motion is made from. A WAV there already is the one asked for, which the
+        add-on puts there, or a resumed take's."""
         heard = take.folder / "audio.wav"
         if heard.exists():
             return heard

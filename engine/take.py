@@ -6,7 +6,7 @@
                     source_landmarks and source_mesh
     frames/         000001.png …, or .exr, each carrying its own hash
     mattes/         where asked for: head/000001.png …, face/…, mouth/…, of the frames' own format
-    preview.mp4     optional
+    patterns.safetensors, preview.mp4     optional
 
 Every file is written under another name and renamed, so it is whole or absent. A frame knows its hash (a PNG text), so
 a take that was interrupted, at any moment and by anything, resumes by making just the frames that are not there.
@@ -43,7 +43,9 @@ _REFUSED = {
     for name in ("EACCES", "EPERM", "EROFS", "ENOTDIR", "EISDIR", "EEXIST", "ENOENT", "ENAMETOOLONG", "EINVAL")
 }
 SNAP_GAZE = 0.05  # degrees, likewise
+PATTERNS = "patterns.safetensors"  # what a take's mouth may show beside the portrait's own
 PART = ".part"  # suffix of a file that is being written
+OWN = "landmarks.npz", "preview.mp4", PATTERNS  # files that only a take's own job writes
 PIECE = 1 << 16  # numbers of an array written at once
 
 
@@ -254,11 +256,17 @@ class Take:
 
     @classmethod
     def open(
-        cls, folder: Path, request: Mapping[str, Any], identity: Mapping[str, Any], format: Format | None = None
+        cls,
+        folder: Path,
+        request: Mapping[str, Any],
+        identity: Mapping[str, Any],
+        format: Format | None = None,
+        sound: Path | None = None,
     ) -> "Take":
         """The take in `folder` of exactly this `identity` (what decides the result), to resume; else a new one there.
 
-        Raises OutputError when the folder holds another take or cannot be written.
+        `sound`: what it shall be heard from; a new take's audio.wav may be there already if it is that very file.
+        Raises OutputError when the folder holds another take or files of somebody else, or cannot be written.
         """
         id = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         file = folder / "take.json"
@@ -275,11 +283,13 @@ class Take:
         frames = folder / "frames"
         created = not folder.exists()
         with writing(folder):
-            held = any(path.is_dir() and any(path.iterdir()) for path in (frames, folder / "mattes"))
-            if held or (folder / "landmarks.npz").exists():
-                raise OutputError(
-                    f"{folder} already holds other frames, mattes or landmarks: choose another folder for the take."
-                )
+            held = [path.name for path in (frames, folder / "mattes") if path.is_dir() and any(path.iterdir())]
+            held += [name for name in OWN if (folder / name).exists()]
+            heard = folder / "audio.wav"
+            if sound is not None and heard.exists() and not heard.samefile(sound):
+                held.append(heard.name)
+            if held:
+                raise OutputError(f"{folder} already holds other {held[0]}: choose another folder for the take.")
             frames.mkdir(parents=True, exist_ok=True)
         take = cls(folder, {}, created, format)
         take.fresh = True

@@ -193,6 +193,20 @@ def test_another_take_in_the_folder_is_refused(engine: Engine, take: Path, words
     assert {p: p.stat().st_mtime_ns for p in take.rglob("*")} == before
 
 
+def test_a_foreign_sound_in_the_folder_is_not_heard(
+    engine: Engine, words: Path, silence: Path, portrait: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "take" / "audio.wav"
+    mine.parent.mkdir()
+    mine.write_bytes(silence.read_bytes())
+    with pytest.raises(OutputError, match=r"audio\.wav"):
+        engine.dub(DubRequest(words, portrait, mine.parent, fps=FPS))
+    assert [p.name for p in mine.parent.iterdir()] == ["audio.wav"] and mine.read_bytes() == silence.read_bytes()
+    notes: list[str] = []
+    engine.dub(DubRequest(mine, portrait, mine.parent, fps=FPS, frames=1, preview=False), note=notes.append)  # asked
+    assert "silent" in notes[0] and mine.read_bytes() == silence.read_bytes()
+
+
 def test_frame_counts() -> None:
     assert frame_count(11.0, Fraction(24)) == 264
     assert frame_count(10.0, Fraction(24000, 1001)) == 240

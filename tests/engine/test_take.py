@@ -255,3 +255,24 @@ def test_mattes_of_somebody_else_are_never_removed(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="mattes"):
         Take.open(tmp_path, {}, {"any": 1}).discard()
     assert mine.read_text() == "precious" and not (tmp_path / "take.json").exists()
+
+
+@pytest.mark.parametrize("name", ["preview.mp4", "patterns.safetensors", "landmarks.npz"])
+def test_files_of_somebody_else_are_not_taken_for_the_takes(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(OutputError, match=name):
+        open_take(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [name] and (tmp_path / name).read_bytes() == b"mine"
+
+
+def test_a_sound_in_the_folder_is_the_one_asked_for_or_refused(tmp_path: Path) -> None:
+    heard, other = tmp_path / "take" / "audio.wav", tmp_path / "other.wav"
+    heard.parent.mkdir()
+    heard.write_bytes(b"of the add-on")
+    other.write_bytes(b"another")
+    with pytest.raises(OutputError, match=r"audio\.wav"):
+        Take.open(heard.parent, {}, {"any": 1}, sound=other)
+    assert [p.name for p in heard.parent.iterdir()] == ["audio.wav"]
+    Take.open(heard.parent, {}, {"any": 1}, sound=heard)
+    Take.open(heard.parent, {}, {"any": 1}, sound=other)  # resumed: it is the take's by now
+    assert heard.read_bytes() == b"of the add-on"
