@@ -228,8 +228,8 @@ class Engine:
                 made.size, made.image_sha256 = picture.size, picture.sha256
                 made.save(file)
             _keep(patterns, take)
-            sounds = request.audio if request.preview else None
-            return self._frames(take, picture, face, made, None, sounds, progress, patterns)
+            heard_too = sound if request.preview else None
+            return self._frames(take, picture, face, made, None, heard_too, progress, patterns)
 
     def _moved(
         self,
@@ -326,6 +326,7 @@ class Engine:
         patterns = pattern.load(request.take / PATTERNS) if request.take is not None else []
         patterns = patterns or _patterns(request, style, picture, face, note)
         asked.source_landmarks, asked.source_mesh, asked.image_sha256 = face.landmarks, face.mesh, picture.sha256
+        sound = _sound_of(request)
         identity = {
             "verb": "render",
             "engine": __version__,
@@ -341,11 +342,7 @@ class Engine:
         with _taking(Take.open(request.out, _plain(request), identity, format)) as take:
             asked.save(take.folder / "landmarks.npz")
             _keep(patterns, take)
-            sound = request.audio
-            if sound is None and request.take is not None and (request.take / "audio.wav").exists():
-                sound = request.take / "audio.wav"
-            sounds = sound if request.preview else None
-            return self._frames(take, picture, face, asked, request.take, sounds, progress, patterns)
+            return self._frames(take, picture, face, asked, request.take, sound, progress, patterns)
 
     def frame(self, request: FrameRequest) -> dict[str, Any]:
         """One picture of the portrait at these landmarks, the same pixels `render` gives; smaller with `side`.
@@ -441,7 +438,7 @@ class Engine:
         face: Face,
         made: Landmarks,
         old: Path | None,
-        sound: Path | None,
+        sound: Sound | None,
         progress: Progress,
         patterns: Sequence[Pattern],
     ) -> Result:
@@ -552,6 +549,14 @@ def _smaller(picture: Picture, factor: float) -> Picture:
 
     alpha = shrink(picture.alpha) if picture.alpha is not None else None
     return Picture(shrink(picture.rgb), alpha, picture.path, f"{picture.sha256}/{width}x{height}")
+
+
+def _sound_of(request: RenderRequest) -> Sound | None:
+    """What the preview is heard with: the sound asked for, else the older take's. Raises InputError."""
+    path = request.audio
+    if path is None and request.take is not None and (request.take / "audio.wav").exists():
+        path = request.take / "audio.wav"
+    return open_audio(path) if path is not None and request.preview else None
 
 
 def _face(picture: Picture, request: DubRequest | RenderRequest) -> Face:

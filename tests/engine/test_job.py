@@ -175,6 +175,15 @@ def test_render_needs_the_right_portrait_and_take(engine: Engine, take: Path, po
     assert not (tmp_path / "new").exists()
 
 
+def test_render_looks_at_its_sound_before_anything_is_made(
+    engine: Engine, take: Path, portrait: Path, tmp_path: Path
+) -> None:
+    for bad in (tmp_path / "absent.wav", portrait):
+        with pytest.raises(InputError, match=bad.name):
+            engine.render(RenderRequest(take / "landmarks.npz", portrait, tmp_path / "new", take=take, audio=bad))
+        assert not (tmp_path / "new").exists()
+
+
 def test_silence_is_still_and_said(engine: Engine, silence: Path, portrait: Path, tmp_path: Path) -> None:
     notes: list[str] = []
     engine.dub(
