@@ -55,7 +55,7 @@ from engine.render.renderer import MATTES, Renderer
 from engine.style.extract import from_landmarks
 from engine.style.file import Style
 from engine.style.pictures import with_mouths
-from engine.take import PATTERNS, Landmarks, Take, frame_hashes, read_frame, replacing, sha256, snap
+from engine.take import PATTERNS, Landmarks, Take, alone, frame_hashes, read_frame, replacing, sha256, snap
 
 STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}  # rough shares of the time, for one overall bar
 HEARD_RATE = 24000  # Hz of audio.wav: 1/120 s, the shift of the features, is a whole number of samples
@@ -216,7 +216,10 @@ class Engine:
             "motion": self.motion.fingerprint,
             **_output(request),
         }
-        with _taking(Take.open(request.out, _plain(request), identity, format, request.audio)) as take:
+        with (
+            alone(request.out),
+            _taking(Take.open(request.out, _plain(request), identity, format, request.audio)) as take,
+        ):
             heard = self._hear(request.audio, sound, take, progress)
             file = take.folder / "landmarks.npz"
             if file.exists():  # resumed
@@ -339,7 +342,7 @@ class Engine:
             **({"mouth": [one.fingerprint for one in patterns]} if patterns else {}),
             **_output(request),
         }
-        with _taking(Take.open(request.out, _plain(request), identity, format)) as take:
+        with alone(request.out), _taking(Take.open(request.out, _plain(request), identity, format)) as take:
             asked.save(take.folder / "landmarks.npz")
             _keep(patterns, take)
             return self._frames(take, picture, face, asked, request.take, sound, progress, patterns)

@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 import zipfile
 import zlib
@@ -26,7 +27,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -35,6 +36,18 @@ from engine import __version__
 from engine.errors import InputError, OutputError
 from engine.formats import HASH, Format, exr_header, read_exr, to_8_bit, write_exr
 from engine.png import encode_png, png_hash
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: IO[bytes]) -> None:
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: IO[bytes]) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 
 FORMAT = 1
 SNAP = 0.02  # px: a frame none of whose landmarks moved further than this is the same frame
@@ -76,6 +89,41 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps other jobs out of `folder` by a lock beside it, which the system lifts when its process ends, however that
+    ends. Raises OutputError."""
+    folder = Path(os.path.realpath(folder))
+    path = folder.parent / f".{folder.name}.lock"
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file = open(path, "ab")  # noqa: SIM115 - closed below, on Windows before it is removed
+    except OSError:  # nothing can be written beside it; whether in it, its take will tell
+        yield
+        return
+    try:
+        try:
+            _lock(file)
+            mine = os.path.samestat(os.fstat(file.fileno()), os.stat(path))  # else removed by who had it until now
+        except (BlockingIOError, PermissionError, FileNotFoundError):
+            mine = False
+        except OSError:  # a file system without locks
+            mine = True
+        if not mine:
+            raise OutputError(f"Another job is writing to {folder}: wait until it is done, or choose another folder.")
+        try:
+            yield
+        finally:
+            if sys.platform != "win32":  # there, no open file can be removed
+                path.unlink(missing_ok=True)
+    finally:
+        file.close()
+        if sys.platform == "win32":
+            with contextlib.suppress(OSError):  # somebody else has it open
+                path.unlink()
 
 
 def sha256(path: Path) -> str:

@@ -216,6 +216,21 @@ def test_a_foreign_sound_in_the_folder_is_not_heard(
     assert "silent" in notes[0] and mine.read_bytes() == silence.read_bytes()
 
 
+def test_the_same_job_twice_at_a_time_is_one(engine: Engine, words: Path, portrait: Path, tmp_path: Path) -> None:
+    request = DubRequest(words, portrait, tmp_path / "take", fps=FPS, frames=4, preview=False)
+    told: list[str] = []
+
+    def meanwhile(stage: str, done: int, total: int) -> None:
+        if stage == "frames" and done == 1:
+            with pytest.raises(OutputError) as problem:
+                engine.dub(request)
+            told.append(str(problem.value))
+
+    assert engine.dub(request, meanwhile).rendered == 4
+    assert len(told) == 1 and "Another job" in told[0]
+    assert engine.dub(request).rendered == 0 and [path.name for path in tmp_path.iterdir()] == ["take"]
+
+
 def test_frame_counts() -> None:
     assert frame_count(11.0, Fraction(24)) == 264
     assert frame_count(10.0, Fraction(24000, 1001)) == 240

@@ -5,6 +5,8 @@ import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from engine.png import encode_png, png_hash
 from engine.take import (
     Landmarks,
     Take,
+    alone,
     frame_hashes,
     parse_fps,
     read_frame,
@@ -24,6 +27,8 @@ from engine.take import (
     snap,
     writing,
 )
+
+REPO = Path(__file__).resolve().parents[2]
 
 
 def picture(seed: int = 0, channels: int = 3) -> np.ndarray:
@@ -125,6 +130,25 @@ def test_a_full_disk_is_told_and_leaves_no_half_frame(tmp_path: Path) -> None:
     assert list((take.folder / "frames").iterdir()) == []
     with pytest.raises(OutputError, match="disk is full"), writing(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_one_job_at_a_time_in_a_folder_and_a_killed_one_keeps_nobody_out(tmp_path: Path) -> None:
+    folder = tmp_path / "take"
+    code = (
+        "import sys, time, pathlib, engine.take\n"
+        "with engine.take.alone(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code, folder], cwd=REPO, stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None and other.stdout.readline() == "held\n"
+    with pytest.raises(OutputError, match="Another job"), alone(tmp_path / "." / "take"):
+        pass
+    with alone(tmp_path / "beside"):
+        pass
+    other.kill()
+    other.wait()
+    with alone(folder), pytest.raises(OutputError, match="Another job"), alone(folder):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
