@@ -611,7 +611,9 @@ def _output(request: DubRequest | RenderRequest) -> dict[str, Any]:
 
 def is_picture(path: Path) -> bool:
     """By its name: what it holds is checked when it is loaded."""
-    return path.suffix.lower() == ".exr" or Image.registered_extensions().get(path.suffix.lower()) in Image.OPEN
+    kind = Image.registered_extensions().get(path.suffix.lower(), "")
+    film = Image.MIME.get(kind, "").startswith("video/")  # Pillow knows MPEG by name and cannot read it
+    return path.suffix.lower() == ".exr" or (kind in Image.OPEN and not film)
 
 
 def _plain(request: DubRequest | RenderRequest) -> dict[str, Any]:
