@@ -90,22 +90,24 @@ def request(number: int, verb: str, **params: Any) -> dict[str, Any]:
     return {"id": number, "verb": verb, "params": params}
 
 
-def _decode(line: str) -> dict[str, Any]:
+def _decode(line: str | bytes) -> dict[str, Any]:
     try:
         message = json.loads(line)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise ProtocolError(f"not JSON: {line[:200]!r}") from problem
     if not isinstance(message, dict):
         raise ProtocolError(f"not an object: {line[:200]!r}")
     return message
 
 
-def decode_request(line: str) -> tuple[int, str, dict[str, Any]]:
+def decode_request(line: str | bytes) -> tuple[int, str, dict[str, Any]]:
     """(id, verb, params) of one line. Raises ProtocolError."""
     message = _decode(line)
     number, verb, params = message.get("id"), message.get("verb"), message.get("params", {})
     if not isinstance(number, int) or verb not in VERBS or not isinstance(params, dict):
         raise ProtocolError(f"not a request: {line[:200]!r}")
+    if verb == "cancel" and not isinstance(params.get("job"), int):
+        raise ProtocolError(f"no job to cancel: {line[:200]!r}")
     return number, verb, params
 
 

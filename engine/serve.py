@@ -132,7 +132,7 @@ def serve(device_name: str) -> int:
     wire.send(
         "hello", protocol=protocol.PROTOCOL_VERSION, engine=__version__, device=str(engine.device), pid=os.getpid()
     )
-    for line in sys.stdin:
+    for line in sys.stdin.buffer:  # bytes: one that is not UTF-8 is a bad line, not the end
         if not line.strip():
             continue
         try:
@@ -147,7 +147,7 @@ def serve(device_name: str) -> int:
         if verb == "ping":
             wire.send("done", id=number, result={})
         elif verb == "cancel":
-            job = known.get(params.get("job", -1))
+            job = known.get(params["job"])
             if job is not None:
                 job.cancelled.set()
             wire.send("done", id=number, result={"found": job is not None})

@@ -31,7 +31,6 @@ class Served:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
         )
         self.lines: Queue[str] = Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -39,11 +38,11 @@ class Served:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.lines.put(line)
+            self.lines.put(line.decode("ascii"))
 
-    def send(self, line: str) -> None:
+    def send(self, line: str | bytes) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(line)
+        self.process.stdin.write(line if isinstance(line, bytes) else line.encode())
         self.process.stdin.flush()
 
     def ask(self, number: int, verb: str, **params: Any) -> None:
@@ -113,6 +112,18 @@ def test_garbage_is_answered(served: Served) -> None:
     for garbage in ("hello?\n", "[1, 2]\n", '{"id": "x", "verb": "dub"}\n', '{"id": 1, "verb": "dance"}\n'):
         served.send(garbage)
         assert served.next("error")["id"] is None
+
+
+def test_what_only_looks_like_a_request_is_answered(served: Served) -> None:
+    deep = "[" * 100_000
+    for job in ("[1]", "{}", '"1"', "null", "1.5"):
+        served.send(f'{{"id": 1, "verb": "cancel", "params": {{"job": {job}}}}}\n')
+        assert served.next("error", "done")["event"] == "error"
+    for garbage in (b"\xff\n", b'{"id": 1, "verb": "ping\xe9"}\n', f"{deep}\n", f'{{"id": 1, "verb": {deep}\n'):
+        served.send(garbage)
+        assert served.next("error")["id"] is None
+    served.ask(2, "ping")
+    assert served.next("done")["id"] == 2
 
 
 def test_doctor_and_landmarks(served: Served, portrait: Path, tmp_path: Path) -> None:
