@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from engine import __version__
-from engine.errors import Cancelled, InputError, ParlandoError
+from engine.errors import Cancelled, InputError, ParlandoError, naming_files
 
 
 class _Parser(argparse.ArgumentParser):
@@ -196,7 +196,8 @@ def main(arguments: list[str] | None = None) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, bars.interrupt)
     try:
-        result = _VERBS[options.verb](options, bars)
+        with naming_files():
+            result = _VERBS[options.verb](options, bars)
     except ParlandoError as problem:
         bars.close()
         if options.json:

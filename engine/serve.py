@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import __version__, protocol
-from engine.errors import Cancelled, InputError, MissingModel, OutputError, ParlandoError
+from engine.errors import Cancelled, InputError, MissingModel, OutputError, ParlandoError, naming_files
 
 _PROGRESS_INTERVAL = 0.1  # s between two progress events of a job
 _KINDS = {InputError: "input", MissingModel: "missing_model", OutputError: "output"}
@@ -194,6 +194,7 @@ def _tell(wire: _Wire, number: int, problem: Exception) -> None:
     wire.send("error", id=number, kind=kind, message=message, details=details)
 
 
+@naming_files()
 def _run(engine: Any, job: _Job) -> dict[str, Any]:
     """One job's result, as JSON takes it."""
     from engine import doctor

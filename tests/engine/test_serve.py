@@ -106,6 +106,9 @@ def test_bad_input_is_one_sentence_and_the_engine_goes_on(
     assert "singing" in served.next("error")["message"]
     served.ask(22, "ping")
     assert served.next("done")["id"] == 22
+    served.ask(23, "phones", audio="x" * 300, out=str(tmp_path / "p.json"))
+    error = served.next("error")
+    assert error["kind"] == "input" and "xxx cannot be used" in error["message"]
 
 
 def test_garbage_is_answered(served: Served) -> None:
