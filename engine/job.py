@@ -52,6 +52,7 @@ from engine.render.inside import incisal_edge
 from engine.render.mouth import is_drawn
 from engine.render.pattern import Pattern
 from engine.render.renderer import MATTES, Renderer
+from engine.request import MOST_FRAMES, DubRequest, FrameRequest, RenderRequest, RestyleRequest
 from engine.style.extract import from_landmarks
 from engine.style.file import Style
 from engine.style.pictures import with_mouths
@@ -60,7 +61,6 @@ from engine.take import PATTERNS, Landmarks, Take, alone, frame_hashes, read_fra
 STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}  # rough shares of the time, for one overall bar
 HEARD_RATE = 24000  # Hz of audio.wav: 1/120 s, the shift of the features, is a whole number of samples
 _BLOCK = 10.0  # seconds of sound held at once
-MOUTHS = "own", "inside", "style"
 LIVE_KEPT = 4  # renderers of `frame` that stay loaded
 
 # One thread for each network: these are small, threads inside them would wait for one another longer than they work as
@@ -73,76 +73,6 @@ Note = Callable[[str], None]
 
 def unheard(message: str) -> None:
     """A note that tells nobody."""
-
-
-@dataclass(frozen=True)
-class DubRequest:
-    """What `dub` is asked. Amounts of head motion, blinks, brows, shoulders and gaze: 0 is off, 1 as in life."""
-
-    audio: Path
-    image: Path
-    out: Path
-    style: Path | None = None
-    strength: float = 1.0  # γ
-    fps: Fraction = Fraction(25)
-    frames: int | None = None  # overrides T = round(duration × fps)
-    seed: int = 0
-    head: float = 1.0
-    blinks: float = 1.0
-    brows: float = 1.0
-    gaze: float = 1.0  # how far eyes stay on their point while the head turns
-    face: int = 0  # 0 is the largest
-    preview: bool = True
-    format: str = "png"  # of the frames: png, png16, exr
-    linear: bool = False  # light instead of sRGB, in exr
-    mattes: bool = False  # of head, face and mouth too
-    points: list[list[float]] | None = None  # the portrait's 68 landmarks as somebody placed them, px
-    # What a mouth shows: the portrait's "own", the "inside" of the style's, or that and its lips: "style".
-    mouth: str = "own"
-    side: int | None = None  # longer side of the frames, where they shall be smaller than the portrait
-    shoulders: float = 1.0  # how far they follow the head
-
-
-@dataclass(frozen=True)
-class RestyleRequest:
-    """What `restyle` is asked."""
-
-    take: Path  # made by `dub`
-    out: Path  # landmarks.npz
-    style: Path | None = None
-    strength: float = 1.0  # γ
-
-
-@dataclass(frozen=True)
-class RenderRequest:
-    """What `render` is asked."""
-
-    landmarks: Path
-    image: Path
-    out: Path
-    style: Path | None = None
-    take: Path | None = None  # an older take whose unchanged frames are shared
-    audio: Path | None = None  # for the preview; without it the older take's sound
-    face: int = 0
-    preview: bool = True
-    format: str = "png"
-    linear: bool = False
-    mattes: bool = False
-    points: list[list[float]] | None = None
-    mouth: str = "own"  # an older take's is kept, whatever it was
-
-
-@dataclass(frozen=True)
-class FrameRequest:
-    """What `frame` is asked."""
-
-    landmarks: list[list[float]]  # 68 × (x, y, z) px of the portrait
-    image: Path
-    out: Path  # a PNG
-    gaze: list[float] | None = None  # degrees to the picture's right and up
-    take: Path | None = None  # made from the same portrait: it knows the face
-    face: int = 0
-    side: int | None = None  # longer side of the picture made, where that shall be smaller than the portrait
 
 
 @dataclass(frozen=True)
@@ -181,7 +111,6 @@ class Engine:
 
     def dub(self, request: DubRequest, progress: Progress = silent, note: Note = unheard) -> Result:
         """Audio and a portrait to a take. Raises ParlandoError, Cancelled."""
-        _check_amounts(request)
         format = Format.named(request.format, request.linear)
         sound = open_audio(request.audio)
         total = request.frames if request.frames is not None else frame_count(sound.duration, request.fps)
@@ -189,6 +118,8 @@ class Engine:
             raise InputError(
                 f"{request.audio} lasts {sound.duration:.3f} s, less than one frame: choose a longer strip."
             )
+        if total > MOST_FRAMES:
+            raise InputError(f"{request.audio} gives {total} frames, a take holds {MOST_FRAMES}: cut it in two.")
         picture = image.load(request.image)
         face = _face(picture, request)
         if request.side and request.side < max(picture.size):
@@ -294,7 +225,6 @@ class Engine:
             gaze=float(was.get("gaze", 0.0)),
             shoulders=old.shoulders or 0.0,
         )
-        _check_amounts(again)
         face = find.face_of(old.source_mesh, 1.0)
         made = self._moved(again.audio, len(old.landmarks), again, style, face, progress, note)
         made.size, made.image_sha256 = old.size, old.image_sha256
@@ -353,12 +283,12 @@ class Engine:
         May run beside a job. Raises ParlandoError.
         """
         begun = time.perf_counter()
-        points = np.asarray(request.landmarks, np.float32)
-        if points.shape != (68, 3) or not np.isfinite(points).all():
-            raise InputError(f"The landmarks are of shape {points.shape}, 68 points of three numbers are needed.")
-        gaze = np.asarray(request.gaze or (0.0, 0.0), np.float32)
-        if gaze.shape != (2,) or not np.isfinite(gaze).all():
+        if len(request.landmarks) != 68 or any(len(point) != 3 for point in request.landmarks):
+            raise InputError(f"The landmarks are {len(request.landmarks)}, 68 points of three numbers are needed.")
+        if request.gaze is not None and len(request.gaze) != 2:
             raise InputError("The gaze is not two numbers.")
+        points = np.asarray(request.landmarks, np.float32)
+        gaze = np.asarray(request.gaze or (0.0, 0.0), np.float32)
         renderer, factor = self._live_renderer(request)
         pixels = renderer.render(points * np.float32(factor) if factor != 1.0 else points, gaze)
         texts = {"Software": f"Parlando {__version__}", "Description": "Synthetic picture made by Parlando"}
@@ -528,21 +458,6 @@ def _taking(take: Take) -> Iterator[Take]:
         raise
 
 
-def _check_amounts(request: DubRequest) -> None:
-    for name, value, low, high in (
-        ("strength", request.strength, 0.0, 1.5),
-        ("head", request.head, 0.0, 2.0),
-        ("blinks", request.blinks, 0.0, 2.0),
-        ("brows", request.brows, 0.0, 2.0),
-        ("gaze", request.gaze, 0.0, 1.0),
-        ("shoulders", request.shoulders, 0.0, 2.0),
-    ):
-        if not low <= value <= high:
-            raise InputError(f"{name} is {value:g}, it goes from {low:g} to {high:g}.")
-    if request.frames is not None and request.frames < 1:
-        raise InputError("The strip has no length: choose one that lasts at least a frame.")
-
-
 def _smaller(picture: Picture, factor: float) -> Picture:
     """The picture scaled down."""
     width, height = (max(1, round(n * factor)) for n in picture.size)
@@ -575,8 +490,6 @@ def _patterns(
     """What the mouth may show beside the portrait's own. InputError when it is not to be had."""
     if request.mouth == "own":
         return []
-    if request.mouth not in MOUTHS:
-        raise InputError(f"mouth is {request.mouth}: it is {', '.join(MOUTHS)}.")
     if style is None or not style.patterns:
         which = f"The style {style.name} keeps no pictures of a mouth" if style else "There is no style"
         raise InputError(f"{which}: make one from a clip or pictures of somebody, or leave the portrait's own mouth.")

@@ -7,7 +7,8 @@ Blender → engine, one object a line:
     {"id": 4, "verb": "cancel", "params": {"job": 3}}
     {"id": 5, "verb": "doctor", "params": {}}
     {"id": 6, "verb": "shutdown", "params": {}}
-`params` of `dub` and `render` are the command line's long options with underscores, e.g. for dub
+What `params` may hold, and how far it goes, is in engine/request.py. Those of `dub` and `render` are the command line's
+long options with underscores, e.g. for dub
     {"audio": str, "image": str, "style": str|null, "strength": 1.0, "fps": [24, 1], "frames": 264|null, "seed": 0,
      "head": 1.0, "blinks": 1.0, "brows": 1.0, "gaze": 1.0, "shoulders": 1.0, "face": 0,
      "points": [[x, y, z] × 68]|null,
@@ -18,7 +19,8 @@ and for render
 (`side`, in dub: the longer side of the frames, where they shall be smaller than the portrait.)
 and for style (a video, or a part of it from `start` to `end` seconds, or a folder of pictures → a style file, and
 beside it NAME.none.png, NAME.m.png, NAME.r.png, NAME.o.png: the face in its reference frames)
-    {"source": str, "name": str, "out": str, "start": 1.5|null, "end": 9.0|null, "fit": 0.0}
+    {"source": str, "name": str, "out": str, "start": 1.5|null, "end": 9.0|null, "fit": 0.0,
+     "audio": str|null}
 (`fit`: seconds that style transfer may take, with a video; 0 is the style code alone.)
 and for restyle (the motion of a take's sound in another style → landmarks.npz)
     {"take": str, "style": str|null, "strength": 1.0, "out": str}

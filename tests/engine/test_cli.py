@@ -75,8 +75,18 @@ def test_bad_pictures(tmp_path: Path, words: Path, portrait: Path, capsys: pytes
 
 
 def test_bad_settings(tmp_path: Path, words: Path, portrait: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for more in (("--strength", "9"), ("--head", "-1"), ("--frames", "0"), ("--fps", "fast")):
-        refused(dub(words, portrait, tmp_path / "out", *more), capsys)
+    for option, value in (
+        ("--strength", "9"),
+        ("--strength", "nan"),
+        ("--head", "-1"),
+        ("--frames", "0"),
+        ("--frames", "1000000000000"),
+        ("--seed", "-1"),
+        ("--fps", "fast"),
+        ("--fps", "1000"),
+    ):
+        told = refused(dub(words, portrait, tmp_path / "out", option, value), capsys)
+        assert option[2:] in told or "frame rate" in told.lower()
         assert not (tmp_path / "out").exists()
 
 

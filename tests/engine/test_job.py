@@ -18,8 +18,9 @@ import soundfile
 import engine.style.file as style_file
 from engine.cli import main
 from engine.errors import Cancelled, InputError, OutputError
-from engine.job import DubRequest, Engine, RenderRequest, RestyleRequest, frame_count
+from engine.job import Engine, frame_count
 from engine.png import png_hash
+from engine.request import DubRequest, RenderRequest, RestyleRequest
 from engine.style.extract import from_landmarks
 from engine.take import Landmarks, read_frame
 

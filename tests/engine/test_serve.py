@@ -111,6 +111,51 @@ def test_bad_input_is_one_sentence_and_the_engine_goes_on(
     assert error["kind"] == "input" and "xxx cannot be used" in error["message"]
 
 
+def test_values_are_checked_as_on_the_command_line(served: Served, words: Path, portrait: Path, tmp_path: Path) -> None:
+    good = dub(words, portrait, tmp_path / "take")
+    for wrong in (
+        {"fps": [-25, 1]},
+        {"fps": [10**30, 1]},
+        {"fps": [25, 0]},
+        {"fps": [25.5, 1]},
+        {"fps": 25},
+        {"frames": 2.5},
+        {"frames": 10**12},
+        {"side": -5},
+        {"face": "0"},
+        {"face": True},
+        {"seed": -1},
+        {"strength": "1"},
+        {"strength": float("nan")},
+        {"head": 10**400},
+        {"preview": 1},
+        {"mouth": "open"},
+        {"format": "gif"},
+        {"points": [["a", "b"]]},
+        {"audio": 3},
+        {"audio": "a\0b"},
+        {"out": None},
+    ):
+        served.ask(24, "dub", **{**good, **wrong})
+        error = served.next("error", "done", id=24)
+        assert error["event"] == "error" and error["kind"] == "input" and not error["details"], wrong
+        assert next(iter(wrong)) in error["message"]
+    for verb, params in (
+        ("style", {"source": str(portrait), "name": "a", "out": "b", "fit": -1}),
+        ("style", {"source": str(portrait), "out": "b"}),
+        ("landmarks", {"source": str(portrait), "out": "b", "face": "0"}),
+        ("points", {"image": ["x"]}),
+        ("phones", {"audio": str(words), "out": "b", "words": 3}),
+        ("doctor", {"fetch": "yes"}),
+        ("frame", {"landmarks": [[1, 2, 3]] * 67 + [[1]], "image": str(portrait), "out": "b"}),
+        ("frame", {"landmarks": [[1, 2, None]] * 68, "image": str(portrait), "out": "b"}),
+    ):
+        served.ask(25, verb, **params)
+        error = served.next("error", "done", id=25)
+        assert error["event"] == "error" and error["kind"] == "input" and not error["details"], (verb, error)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_garbage_is_answered(served: Served) -> None:
     for garbage in ("hello?\n", "[1, 2]\n", '{"id": "x", "verb": "dub"}\n', '{"id": 1, "verb": "dance"}\n'):
         served.send(garbage)
