@@ -56,7 +56,7 @@ from engine.request import MOST_FRAMES, DubRequest, FrameRequest, RenderRequest,
 from engine.style.extract import from_landmarks
 from engine.style.file import Style
 from engine.style.pictures import with_mouths
-from engine.take import PATTERNS, Landmarks, Take, alone, frame_hashes, read_frame, replacing, sha256, snap
+from engine.take import PATTERNS, Landmarks, Take, about, alone, frame_hashes, read_frame, replacing, sha256, snap
 
 STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}  # rough shares of the time, for one overall bar
 HEARD_RATE = 24000  # Hz of audio.wav: 1/120 s, the shift of the features, is a whole number of samples
@@ -199,32 +199,33 @@ class Engine:
 
     def restyle(self, request: RestyleRequest, progress: Progress = silent, note: Note = unheard) -> dict[str, Any]:
         """The motion of a take's sound in another style, all else as the take was asked for. Raises ParlandoError."""
-        file = request.take / "take.json"
-        try:
-            asked = json.loads(file.read_text(encoding="utf-8"))
-            was, verb = asked["request"], asked["identity"]["verb"]
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise InputError(f"{request.take} is not a take: it has no whole take.json.") from problem
-        if verb != "dub":
+        asked = about(request.take)
+        was = asked["request"]
+        if asked["identity"].get("verb") != "dub":
             raise InputError(f"{request.take} was rendered from edits: name the take whose motion was generated.")
         old = Landmarks.load(request.take / "landmarks.npz")
         if old.source_mesh is None:
             raise InputError(f"{request.take} does not know its portrait's face: generate the take again.")
         style_path = style_file.named(request.style)
         style = style_file.load(style_path) if style_path else None
-        again = DubRequest(
-            request.take / "audio.wav",
-            Path(was["image"]),
-            request.out,
-            strength=request.strength,
-            fps=old.fps,
-            seed=int(was["seed"]),
-            head=float(was["head"]),
-            blinks=float(was["blinks"]),
-            brows=float(was.get("brows", min(float(was["head"]), 1.0))),  # takes from before they had an amount
-            gaze=float(was.get("gaze", 0.0)),
-            shoulders=old.shoulders or 0.0,
-        )
+        try:
+            again = DubRequest(
+                request.take / "audio.wav",
+                Path(was["image"]),
+                request.out,
+                strength=request.strength,
+                fps=old.fps,
+                seed=int(was["seed"]),
+                head=float(was["head"]),
+                blinks=float(was["blinks"]),
+                brows=float(was.get("brows", min(float(was["head"]), 1.0))),  # takes from before they had an amount
+                gaze=float(was.get("gaze", 0.0)),
+                shoulders=old.shoulders or 0.0,
+            )
+        except (KeyError, TypeError, ValueError, InputError) as problem:
+            raise InputError(
+                f"{request.take / 'take.json'} is damaged ({problem}): generate the take again."
+            ) from problem
         face = find.face_of(old.source_mesh, 1.0)
         made = self._moved(again.audio, len(old.landmarks), again, style, face, progress, note)
         made.size, made.image_sha256 = old.size, old.image_sha256
@@ -246,8 +247,7 @@ class Engine:
             )
         old = None
         if request.take is not None:
-            if not (request.take / "take.json").exists():
-                raise InputError(f"{request.take} is not a take: it has no take.json.")
+            about(request.take)
             old = Landmarks.load(request.take / "landmarks.npz")
             snap(asked, old)
             asked.shoulders = old.shoulders if asked.shoulders is None else asked.shoulders

@@ -241,39 +241,53 @@ class Landmarks:
         missing = {"landmarks", "fps", "size"} - arrays.keys()
         if missing:
             raise InputError(f"{path} has no {', '.join(sorted(missing))}: it is not a Parlando landmarks file.")
-        landmarks = arrays["landmarks"]
-        if landmarks.ndim != 3 or landmarks.shape[1:] != (68, 3) or len(landmarks) == 0:
-            raise InputError(f"{path} holds landmarks of shape {landmarks.shape}, (frames, 68, 3) is needed.")
-        landmarks = landmarks.astype(np.float32, copy=False)
-        bad = np.flatnonzero(~np.isfinite(landmarks).all(axis=(1, 2)))
-        if len(bad):
-            raise InputError(f"{path} has a landmark that is not a number on frame {bad[0] + 1}.")
-        gaze = arrays.get("gaze")
-        if gaze is not None:
-            if gaze.shape != (len(landmarks), 2):
-                raise InputError(f"{path} holds gaze of shape {gaze.shape}, ({len(landmarks)}, 2) is needed.")
-            gaze = gaze.astype(np.float32)
-            bad = np.flatnonzero(~np.isfinite(gaze).all(axis=1))
-            if len(bad):
-                raise InputError(f"{path} has a gaze that is not a number on frame {bad[0] + 1}.")
+        count = arrays["landmarks"].shape[:1]
+        shapes = {"landmarks": (*count, 68, 3), "pose": (*count, 6), "gaze": (*count, 2)}
+        shapes |= {"source_landmarks": (68, 3), "source_mesh": (478, 3)}
+        known = {name: _numbers(path, name, arrays[name], shape) for name, shape in shapes.items() if name in arrays}
         fps, size = arrays["fps"].reshape(-1), arrays["size"].reshape(-1)
-        if len(size) != 2 or size.min() < 1 or len(fps) not in (1, 2) or fps.min() <= 0:
+        if len(size) != 2 or len(fps) not in (1, 2) or not all(_above_0(value) for value in (size, fps)):
             raise InputError(f"{path} has a frame rate or size that makes no sense.")
-        shoulders = float(arrays["shoulders"].reshape(-1)[0]) if "shoulders" in arrays else None
+        shoulders = None
+        if "shoulders" in arrays:
+            shoulders = float(_numbers(path, "shoulders", arrays["shoulders"].reshape(-1), (1,), np.float64)[0])
         if shoulders is not None and not 0 <= shoulders <= 2:
             raise InputError(f"{path} has shoulders that follow by {shoulders:g}: from 0 to 2 makes sense.")
         rate = Fraction(int(fps[0]), int(fps[1])) if len(fps) == 2 else parse_fps(str(float(fps[0])))
+        landmarks = known["landmarks"]
         return cls(
             landmarks,
-            arrays.get("pose", np.zeros((len(landmarks), 6), np.float32)),
+            known.get("pose", np.zeros((len(landmarks), 6), np.float32)),
             rate,
             (int(size[0]), int(size[1])),
-            arrays.get("source_landmarks"),
-            arrays.get("source_mesh"),
+            known.get("source_landmarks"),
+            known.get("source_mesh"),
             arrays.get("image_sha256", np.zeros(0, np.uint8)).tobytes().decode("ascii", "replace"),
-            gaze,
+            known.get("gaze"),
             shoulders,
         )
+
+
+def _numbers(path: Path, name: str, value: np.ndarray, shape: tuple[int, ...], kind: type = np.float32) -> np.ndarray:
+    """An array of a landmarks file, found to be of this shape and of numbers. Raises InputError."""
+    if value.shape != shape or 0 in shape:
+        told = "(frames, 68, 3)" if name == "landmarks" else str(shape)
+        raise InputError(f"{path} holds {name} of shape {value.shape}, {told} is needed.")
+    if value.dtype.kind not in "fiu":
+        raise InputError(f"{path} holds {name} that are no numbers.")
+    with np.errstate(over="ignore"):  # beyond what the kind holds: told as no number
+        value = value.astype(kind, copy=False)
+    bad = np.flatnonzero(~np.isfinite(value).reshape(len(value), -1).all(axis=1))
+    if len(bad):
+        of = "point" if name.startswith("source") else "frame"
+        raise InputError(f"{path} has {name} that are not a number on {of} {bad[0] + 1}.")
+    return value
+
+
+def _above_0(value: np.ndarray) -> bool:
+    """Whether these are numbers that are 1 or more as whole numbers, or a single rate above 0."""
+    least = 1 if len(value) > 1 else 1e-9
+    return value.dtype.kind in "fiu" and bool(np.isfinite(value).all()) and value.min() >= least
 
 
 def parse_fps(text: str) -> Fraction:
@@ -289,6 +303,20 @@ def parse_fps(text: str) -> Fraction:
     if not 1 <= fps <= 240:
         raise InputError(f"A frame rate of {text} is outside of 1 to 240 frames a second.")
     return fps
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """What the take.json of a take says. Raises InputError."""
+    file = folder / "take.json"
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise InputError(f"{folder} is not a take: its take.json cannot be read ({problem.strerror}).") from problem
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict) or not all(isinstance(data.get(name), dict) for name in ("request", "identity")):
+        raise InputError(f"{file} is damaged: generate the take again in another folder.")
+    return data
 
 
 class Take:
@@ -314,15 +342,12 @@ class Take:
         """The take in `folder` of exactly this `identity` (what decides the result), to resume; else a new one there.
 
         `sound`: what it shall be heard from; a new take's audio.wav may be there already if it is that very file.
-        Raises OutputError when the folder holds another take or files of somebody else, or cannot be written.
+        Raises OutputError when the folder holds another take or files of somebody else, or cannot be written;
+        InputError when its take.json is damaged.
         """
         id = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-        file = folder / "take.json"
-        if file.exists():
-            try:
-                data = json.loads(file.read_text(encoding="utf-8"))
-            except ValueError as problem:
-                raise OutputError(f"{file} is damaged: choose another folder for the new take.") from problem
+        if (folder / "take.json").exists():
+            data = about(folder)
             if data.get("id") != id:
                 raise OutputError(
                     f"{folder} already holds another take: choose another folder, takes are never overwritten."

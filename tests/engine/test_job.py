@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -289,4 +290,11 @@ def test_what_cannot_be_restyled_is_said(engine: Engine, take: Path, portrait: P
         engine.restyle(RestyleRequest(edited, tmp_path / "a.npz"))
     with pytest.raises(InputError, match="strength is 3"):
         engine.restyle(RestyleRequest(take, tmp_path / "a.npz", strength=3.0))
+    said = json.loads((take / "take.json").read_text())
+    broken = tmp_path / "broken"
+    shutil.copytree(take, broken)
+    for wrong in ({"seed": "x"}, {"image": 3}, {"head": 99.0}, {"blinks": None}):
+        (broken / "take.json").write_text(json.dumps({**said, "request": {**said["request"], **wrong}}))
+        with pytest.raises(InputError, match=r"take\.json is damaged"):
+            engine.restyle(RestyleRequest(broken, tmp_path / "a.npz"))
     assert not (tmp_path / "a.npz").exists()

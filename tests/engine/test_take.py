@@ -19,6 +19,7 @@ from engine.png import encode_png, png_hash
 from engine.take import (
     Landmarks,
     Take,
+    about,
     alone,
     frame_hashes,
     parse_fps,
@@ -240,6 +241,64 @@ def test_bad_landmarks_files_are_named(tmp_path: Path) -> None:
     np.savez(path, landmarks=np.array([{}], dtype=object), fps=np.array([25, 1]), size=np.array([5, 5]))
     with pytest.raises(InputError, match=r"l\.npz"):
         Landmarks.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("landmarks", np.full((5, 68, 3), "a"), "no numbers"),
+        ("landmarks", np.zeros((0, 68, 3)), "is needed"),
+        ("landmarks", np.float64(1), "is needed"),
+        ("landmarks", np.full((5, 68, 3), 1e300), "frame 1"),
+        ("pose", np.zeros((2, 6)), r"\(5, 6\)"),
+        ("gaze", np.zeros(5), r"\(5, 2\)"),
+        ("source_mesh", np.zeros((68, 3)), r"\(478, 3\)"),
+        ("source_mesh", np.full((478, 3), np.nan), "point 1"),
+        ("source_landmarks", np.array(["a"]), r"\(68, 3\)"),
+        ("fps", np.array([0.5, np.nan]), "frame rate"),
+        ("fps", np.array([0.5, 1.0]), "frame rate"),
+        ("fps", np.array(["25", "1"]), "frame rate"),
+        ("fps", np.zeros(0), "frame rate"),
+        ("size", np.array([np.nan, 5]), "size"),
+        ("size", np.array(["a", "b"]), "size"),
+        ("shoulders", np.zeros(0), "shoulders"),
+        ("shoulders", np.array("a"), "no numbers"),
+        ("shoulders", np.array(np.nan), "shoulders"),
+    ],
+)
+def test_what_a_landmarks_file_holds_is_checked(tmp_path: Path, name: str, value: np.ndarray, told: str) -> None:
+    whole = {
+        "landmarks": motion(),
+        "pose": np.zeros((5, 6)),
+        "fps": np.array([25, 1]),
+        "size": np.array([640, 480]),
+        "source_landmarks": np.ones((68, 3)),
+        "source_mesh": np.ones((478, 3)),
+        "shoulders": np.array(0.5),
+    }
+    np.savez(tmp_path / "l.npz", **whole)
+    assert Landmarks.load(tmp_path / "l.npz").shoulders == 0.5
+    np.savez(tmp_path / "l.npz", **{**whole, name: value})
+    with pytest.raises(InputError, match=rf"l\.npz.*{told}"):
+        Landmarks.load(tmp_path / "l.npz")
+
+
+@pytest.mark.parametrize(
+    "said", ["[]", "null", "", "hello", "[" * 100_000, "{}", '{"request": [], "identity": {}}', None]
+)
+def test_a_take_json_that_is_none_is_told(tmp_path: Path, said: str | None) -> None:
+    file = tmp_path / "take.json"
+    with pytest.raises(InputError, match="not a take"):
+        about(tmp_path)
+    if said is None:
+        file.mkdir()
+    else:
+        file.write_text(said)
+    with pytest.raises(InputError, match=r"take\.json"):
+        about(tmp_path)
+    with pytest.raises(InputError, match=r"take\.json"):
+        open_take(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["take.json"]
 
 
 @pytest.mark.parametrize(
