@@ -283,10 +283,6 @@ class Engine:
         May run beside a job. Raises ParlandoError.
         """
         begun = time.perf_counter()
-        if len(request.landmarks) != 68 or any(len(point) != 3 for point in request.landmarks):
-            raise InputError(f"The landmarks are {len(request.landmarks)}, 68 points of three numbers are needed.")
-        if request.gaze is not None and len(request.gaze) != 2:
-            raise InputError("The gaze is not two numbers.")
         points = np.asarray(request.landmarks, np.float32)
         gaze = np.asarray(request.gaze or (0.0, 0.0), np.float32)
         renderer, factor = self._live_renderer(request)

@@ -36,8 +36,8 @@ CALLED = {
     int: "a whole number",
     float: "a number",
     Fraction: "a frame rate",
-    list: "a list of numbers",
 }
+LISTS = {"landmarks": "68 points of three numbers", "points": "68 points of numbers", "gaze": "two numbers"}
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,13 @@ class FrameRequest(Request):
     face: int = 0
     side: int | None = None  # longer side of the picture made, where that shall be smaller than the portrait
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.landmarks) != 68 or any(len(point) != 3 for point in self.landmarks):
+            raise _no("landmarks", self.landmarks, LISTS["landmarks"])
+        if self.gaze is not None and len(self.gaze) != 2:
+            raise _no("gaze", self.gaze, LISTS["gaze"])
+
 
 @dataclass(frozen=True)
 class LandmarksRequest(Request):
@@ -204,7 +211,7 @@ def _check(name: str, value: Any, hint: Any) -> None:
     if value is None and NoneType in kinds:
         return
     if not _fits(value, kinds[0]):
-        raise InputError(f"{name} is {value!r:.80}: {CALLED[get_origin(kinds[0]) or kinds[0]]} is needed.")
+        raise _no(name, value, CALLED.get(kinds[0]) or LISTS[name])
     if name in LIMITS and not isinstance(value, list):
         low, high = LIMITS[name]
         if not low <= value <= high:
@@ -212,6 +219,10 @@ def _check(name: str, value: Any, hint: Any) -> None:
             raise InputError(f"{name} is {told}, it goes from {low:.10g} to {high:.10g}.")
     if name == "mouth" and value not in MOUTHS:
         raise InputError(f"mouth is {value}: it is {', '.join(MOUTHS)}.")
+
+
+def _no(name: str, value: Any, called: str) -> InputError:
+    return InputError(f"{name} is {value!r:.80}, not {called}.")
 
 
 def _fits(value: Any, hint: Any) -> bool:

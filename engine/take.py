@@ -99,9 +99,10 @@ def alone(folder: Path) -> Iterator[None]:
     path = folder.parent / f".{folder.name}.lock"
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    file = None
+    with contextlib.suppress(OSError):  # nothing can be written beside it; whether in it, its take will tell
         file = open(path, "ab")  # noqa: SIM115 - closed below, on Windows before it is removed
-    except OSError:  # nothing can be written beside it; whether in it, its take will tell
+    if file is None:
         yield
         return
     try:
