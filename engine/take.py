@@ -392,7 +392,10 @@ class Take:
         """Writes take.json with `changes`. Raises OutputError."""
         self.data |= changes
         with replacing(self.folder / "take.json") as part:
-            part.write_text(json.dumps(self.data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            text = json.dumps(self.data, indent=1, ensure_ascii=False) + "\n"
+            part.write_text(
+                text, encoding="utf-8", errors="backslashreplace"
+            )  # names that are not UTF-8, as JSON has it
 
     def frame_path(self, index: int) -> Path:
         """Where frame `index` (from 0) lies: frames/000001.png is the first."""

@@ -330,6 +330,13 @@ def test_take_json_says_what_it_is(tmp_path: Path) -> None:
     assert data["synthetic"] is True and data["made_by"].startswith("Parlando") and data["request"] == {"asked": "this"}
 
 
+def test_take_json_holds_names_of_any_bytes(tmp_path: Path) -> None:
+    image = os.fsdecode(b"caf\xe9 \xc3\xa9.png")
+    Take.open(tmp_path / "take", {"image": image}, {"any": 1})
+    assert "é.png" in (tmp_path / "take" / "take.json").read_text(encoding="utf-8")
+    assert about(tmp_path / "take")["request"]["image"] == image
+
+
 def test_mattes_of_somebody_else_are_never_removed(tmp_path: Path) -> None:
     """`discard` removes the folder of mattes whole: one that holds something is not a place for a take."""
     mine = tmp_path / "mattes" / "mine.txt"
