@@ -26,11 +26,12 @@ import cv2
 import numpy as np
 import soundfile
 
-from engine.job import DubRequest, Engine, FrameRequest
+from engine.job import Engine
 from engine.render.eyes import Eye
 from engine.render.finish import Finish
 from engine.render.lips import Lips
 from engine.render.renderer import Renderer
+from engine.request import DubRequest, FrameRequest
 from engine.take import Landmarks, Take
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,7 +56,8 @@ class Measured:
 JOB = """
 import json, sys
 from pathlib import Path
-from engine.job import DubRequest, Engine
+from engine.job import Engine
+from engine.request import DubRequest
 audio, image, out, threads = sys.argv[1:]
 made = Engine("auto", int(threads)).dub(DubRequest(Path(audio), Path(image), Path(out), preview=False))
 print(json.dumps(made.as_dict()))

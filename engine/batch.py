@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import Cancelled, InputError, ParlandoError
+from engine.errors import Cancelled, InputError, ParlandoError, naming_files
 from engine.progress import Progress
 from engine.style.file import named
 
@@ -114,7 +114,8 @@ def run(
         try:
             if line.problem:
                 raise InputError(line.problem)
-            result |= make(line.argv, _counted(progress, f"{place}/{len(lines)} "))
+            with naming_files():
+                result |= make(line.argv, _counted(progress, f"{place}/{len(lines)} "))
         except Cancelled:
             raise
         except ParlandoError as problem:

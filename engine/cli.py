@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from engine import __version__
-from engine.errors import Cancelled, InputError, ParlandoError
+from engine.errors import Cancelled, InputError, ParlandoError, naming_files
 
 
 class _Parser(argparse.ArgumentParser):
@@ -196,7 +196,8 @@ def main(arguments: list[str] | None = None) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, bars.interrupt)
     try:
-        result = _VERBS[options.verb](options, bars)
+        with naming_files():
+            result = _VERBS[options.verb](options, bars)
     except ParlandoError as problem:
         bars.close()
         if options.json:
@@ -238,7 +239,7 @@ def _points(options: argparse.Namespace) -> list[list[float]] | None:
 
 
 def _dub_request(options: argparse.Namespace) -> Any:
-    from engine.job import DubRequest
+    from engine.request import DubRequest
     from engine.take import parse_fps
 
     return DubRequest(
@@ -289,7 +290,8 @@ def _batch(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
 
 
 def _restyle(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
-    from engine.job import Engine, RestyleRequest
+    from engine.job import Engine
+    from engine.request import RestyleRequest
 
     request = RestyleRequest(options.take, options.out, options.style, options.strength)
     result = Engine(options.device).restyle(request, bars, _say)
@@ -297,7 +299,8 @@ def _restyle(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
 
 
 def _render(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
-    from engine.job import Engine, RenderRequest
+    from engine.job import Engine
+    from engine.request import RenderRequest
 
     request = RenderRequest(
         options.landmarks,
@@ -345,14 +348,14 @@ def _landmarks(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
 
 def _style(options: argparse.Namespace, bars: _Bars) -> dict[str, Any]:
     from engine.job import style_of
+    from engine.request import StyleRequest
     from engine.style.reference import NAMES
 
     if options.out.suffix != ".safetensors":
         raise InputError(f"{options.out} must end in .safetensors, as style files do.")
     name = options.name or options.source.stem
-    if not 0 <= options.fit <= 3600:
-        raise InputError(f"--fit {options.fit:g} is not from 0 to 3600 seconds.")
-    made = style_of(options.source, name, options.out, bars, fit=options.fit, audio=options.audio)
+    asked = StyleRequest(options.source, name, options.out, fit=options.fit, audio=options.audio)
+    made = style_of(asked.source, asked.name, asked.out, bars, fit=asked.fit, audio=asked.audio)
     frames = dict(zip(NAMES, made.frames.tolist(), strict=False))
     result = {"style": str(options.out), "name": name, "frames": frames, "fitted": made.adapter is not None}
     shown = ", ".join(f"{template} {frame}" for template, frame in frames.items())

@@ -52,16 +52,15 @@ from engine.render.inside import incisal_edge
 from engine.render.mouth import is_drawn
 from engine.render.pattern import Pattern
 from engine.render.renderer import MATTES, Renderer
+from engine.request import MOST_FRAMES, DubRequest, FrameRequest, RenderRequest, RestyleRequest
 from engine.style.extract import from_landmarks
 from engine.style.file import Style
 from engine.style.pictures import with_mouths
-from engine.take import Landmarks, Take, frame_hashes, read_frame, replacing, sha256, snap
+from engine.take import PATTERNS, Landmarks, Take, about, alone, frame_hashes, read_frame, replacing, sha256, snap
 
 STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}  # rough shares of the time, for one overall bar
 HEARD_RATE = 24000  # Hz of audio.wav: 1/120 s, the shift of the features, is a whole number of samples
 _BLOCK = 10.0  # seconds of sound held at once
-MOUTHS = "own", "inside", "style"
-PATTERNS = "patterns.safetensors"  # of a take: what its mouth may show beside the portrait's own
 LIVE_KEPT = 4  # renderers of `frame` that stay loaded
 
 # One thread for each network: these are small, threads inside them would wait for one another longer than they work as
@@ -74,76 +73,6 @@ Note = Callable[[str], None]
 
 def unheard(message: str) -> None:
     """A note that tells nobody."""
-
-
-@dataclass(frozen=True)
-class DubRequest:
-    """What `dub` is asked. Amounts of head motion, blinks, brows, shoulders and gaze: 0 is off, 1 as in life."""
-
-    audio: Path
-    image: Path
-    out: Path
-    style: Path | None = None
-    strength: float = 1.0  # γ
-    fps: Fraction = Fraction(25)
-    frames: int | None = None  # overrides T = round(duration × fps)
-    seed: int = 0
-    head: float = 1.0
-    blinks: float = 1.0
-    brows: float = 1.0
-    gaze: float = 1.0  # how far eyes stay on their point while the head turns
-    face: int = 0  # 0 is the largest
-    preview: bool = True
-    format: str = "png"  # of the frames: png, png16, exr
-    linear: bool = False  # light instead of sRGB, in exr
-    mattes: bool = False  # of head, face and mouth too
-    points: list[list[float]] | None = None  # the portrait's 68 landmarks as somebody placed them, px
-    # What a mouth shows: the portrait's "own", the "inside" of the style's, or that and its lips: "style".
-    mouth: str = "own"
-    side: int | None = None  # longer side of the frames, where they shall be smaller than the portrait
-    shoulders: float = 1.0  # how far they follow the head
-
-
-@dataclass(frozen=True)
-class RestyleRequest:
-    """What `restyle` is asked."""
-
-    take: Path  # made by `dub`
-    out: Path  # landmarks.npz
-    style: Path | None = None
-    strength: float = 1.0  # γ
-
-
-@dataclass(frozen=True)
-class RenderRequest:
-    """What `render` is asked."""
-
-    landmarks: Path
-    image: Path
-    out: Path
-    style: Path | None = None
-    take: Path | None = None  # an older take whose unchanged frames are shared
-    audio: Path | None = None  # for the preview; without it the older take's sound
-    face: int = 0
-    preview: bool = True
-    format: str = "png"
-    linear: bool = False
-    mattes: bool = False
-    points: list[list[float]] | None = None
-    mouth: str = "own"  # an older take's is kept, whatever it was
-
-
-@dataclass(frozen=True)
-class FrameRequest:
-    """What `frame` is asked."""
-
-    landmarks: list[list[float]]  # 68 × (x, y, z) px of the portrait
-    image: Path
-    out: Path  # a PNG
-    gaze: list[float] | None = None  # degrees to the picture's right and up
-    take: Path | None = None  # made from the same portrait: it knows the face
-    face: int = 0
-    side: int | None = None  # longer side of the picture made, where that shall be smaller than the portrait
 
 
 @dataclass(frozen=True)
@@ -182,7 +111,6 @@ class Engine:
 
     def dub(self, request: DubRequest, progress: Progress = silent, note: Note = unheard) -> Result:
         """Audio and a portrait to a take. Raises ParlandoError, Cancelled."""
-        _check_amounts(request)
         format = Format.named(request.format, request.linear)
         sound = open_audio(request.audio)
         total = request.frames if request.frames is not None else frame_count(sound.duration, request.fps)
@@ -190,6 +118,8 @@ class Engine:
             raise InputError(
                 f"{request.audio} lasts {sound.duration:.3f} s, less than one frame: choose a longer strip."
             )
+        if total > MOST_FRAMES:
+            raise InputError(f"{request.audio} gives {total} frames, a take holds {MOST_FRAMES}: cut it in two.")
         picture = image.load(request.image)
         face = _face(picture, request)
         if request.side and request.side < max(picture.size):
@@ -217,7 +147,10 @@ class Engine:
             "motion": self.motion.fingerprint,
             **_output(request),
         }
-        with _taking(Take.open(request.out, _plain(request), identity, format)) as take:
+        with (
+            alone(request.out),
+            _taking(Take.open(request.out, _plain(request), identity, format, request.audio)) as take,
+        ):
             heard = self._hear(request.audio, sound, take, progress)
             file = take.folder / "landmarks.npz"
             if file.exists():  # resumed
@@ -229,8 +162,8 @@ class Engine:
                 made.size, made.image_sha256 = picture.size, picture.sha256
                 made.save(file)
             _keep(patterns, take)
-            sounds = request.audio if request.preview else None
-            return self._frames(take, picture, face, made, None, sounds, progress, patterns)
+            heard_too = sound if request.preview else None
+            return self._frames(take, picture, face, made, None, heard_too, progress, patterns)
 
     def _moved(
         self,
@@ -266,33 +199,33 @@ class Engine:
 
     def restyle(self, request: RestyleRequest, progress: Progress = silent, note: Note = unheard) -> dict[str, Any]:
         """The motion of a take's sound in another style, all else as the take was asked for. Raises ParlandoError."""
-        file = request.take / "take.json"
-        try:
-            asked = json.loads(file.read_text(encoding="utf-8"))
-            was, verb = asked["request"], asked["identity"]["verb"]
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise InputError(f"{request.take} is not a take: it has no whole take.json.") from problem
-        if verb != "dub":
+        asked = about(request.take)
+        was = asked["request"]
+        if asked["identity"].get("verb") != "dub":
             raise InputError(f"{request.take} was rendered from edits: name the take whose motion was generated.")
         old = Landmarks.load(request.take / "landmarks.npz")
         if old.source_mesh is None:
             raise InputError(f"{request.take} does not know its portrait's face: generate the take again.")
         style_path = style_file.named(request.style)
         style = style_file.load(style_path) if style_path else None
-        again = DubRequest(
-            request.take / "audio.wav",
-            Path(was["image"]),
-            request.out,
-            strength=request.strength,
-            fps=old.fps,
-            seed=int(was["seed"]),
-            head=float(was["head"]),
-            blinks=float(was["blinks"]),
-            brows=float(was.get("brows", min(float(was["head"]), 1.0))),  # takes from before they had an amount
-            gaze=float(was.get("gaze", 0.0)),
-            shoulders=old.shoulders or 0.0,
-        )
-        _check_amounts(again)
+        try:
+            again = DubRequest(
+                request.take / "audio.wav",
+                Path(was["image"]),
+                request.out,
+                strength=request.strength,
+                fps=old.fps,
+                seed=int(was["seed"]),
+                head=float(was["head"]),
+                blinks=float(was["blinks"]),
+                brows=float(was.get("brows", min(float(was["head"]), 1.0))),  # takes from before they had an amount
+                gaze=float(was.get("gaze", 0.0)),
+                shoulders=old.shoulders or 0.0,
+            )
+        except (KeyError, TypeError, ValueError, InputError) as problem:
+            raise InputError(
+                f"{request.take / 'take.json'} is damaged ({problem}): generate the take again."
+            ) from problem
         face = find.face_of(old.source_mesh, 1.0)
         made = self._moved(again.audio, len(old.landmarks), again, style, face, progress, note)
         made.size, made.image_sha256 = old.size, old.image_sha256
@@ -314,8 +247,7 @@ class Engine:
             )
         old = None
         if request.take is not None:
-            if not (request.take / "take.json").exists():
-                raise InputError(f"{request.take} is not a take: it has no take.json.")
+            about(request.take)
             old = Landmarks.load(request.take / "landmarks.npz")
             snap(asked, old)
             asked.shoulders = old.shoulders if asked.shoulders is None else asked.shoulders
@@ -327,6 +259,7 @@ class Engine:
         patterns = pattern.load(request.take / PATTERNS) if request.take is not None else []
         patterns = patterns or _patterns(request, style, picture, face, note)
         asked.source_landmarks, asked.source_mesh, asked.image_sha256 = face.landmarks, face.mesh, picture.sha256
+        sound = _sound_of(request)
         identity = {
             "verb": "render",
             "engine": __version__,
@@ -339,14 +272,10 @@ class Engine:
             **({"mouth": [one.fingerprint for one in patterns]} if patterns else {}),
             **_output(request),
         }
-        with _taking(Take.open(request.out, _plain(request), identity, format)) as take:
+        with alone(request.out), _taking(Take.open(request.out, _plain(request), identity, format)) as take:
             asked.save(take.folder / "landmarks.npz")
             _keep(patterns, take)
-            sound = request.audio
-            if sound is None and request.take is not None and (request.take / "audio.wav").exists():
-                sound = request.take / "audio.wav"
-            sounds = sound if request.preview else None
-            return self._frames(take, picture, face, asked, request.take, sounds, progress, patterns)
+            return self._frames(take, picture, face, asked, request.take, sound, progress, patterns)
 
     def frame(self, request: FrameRequest) -> dict[str, Any]:
         """One picture of the portrait at these landmarks, the same pixels `render` gives; smaller with `side`.
@@ -355,11 +284,7 @@ class Engine:
         """
         begun = time.perf_counter()
         points = np.asarray(request.landmarks, np.float32)
-        if points.shape != (68, 3) or not np.isfinite(points).all():
-            raise InputError(f"The landmarks are of shape {points.shape}, 68 points of three numbers are needed.")
         gaze = np.asarray(request.gaze or (0.0, 0.0), np.float32)
-        if gaze.shape != (2,) or not np.isfinite(gaze).all():
-            raise InputError("The gaze is not two numbers.")
         renderer, factor = self._live_renderer(request)
         pixels = renderer.render(points * np.float32(factor) if factor != 1.0 else points, gaze)
         texts = {"Software": f"Parlando {__version__}", "Description": "Synthetic picture made by Parlando"}
@@ -401,7 +326,8 @@ class Engine:
         return made, factor
 
     def _hear(self, path: Path, sound: Sound, take: Take, progress: Progress) -> Path:
-        """audio.wav of the take: what the motion is made from. A WAV the add-on put there already is taken as it is."""
+        """audio.wav of the take: what the motion is made from. A WAV there already is the one asked for, which the
+        add-on puts there, or a resumed take's."""
         heard = take.folder / "audio.wav"
         if heard.exists():
             return heard
@@ -441,7 +367,7 @@ class Engine:
         face: Face,
         made: Landmarks,
         old: Path | None,
-        sound: Path | None,
+        sound: Sound | None,
         progress: Progress,
         patterns: Sequence[Pattern],
     ) -> Result:
@@ -528,21 +454,6 @@ def _taking(take: Take) -> Iterator[Take]:
         raise
 
 
-def _check_amounts(request: DubRequest) -> None:
-    for name, value, low, high in (
-        ("strength", request.strength, 0.0, 1.5),
-        ("head", request.head, 0.0, 2.0),
-        ("blinks", request.blinks, 0.0, 2.0),
-        ("brows", request.brows, 0.0, 2.0),
-        ("gaze", request.gaze, 0.0, 1.0),
-        ("shoulders", request.shoulders, 0.0, 2.0),
-    ):
-        if not low <= value <= high:
-            raise InputError(f"{name} is {value:g}, it goes from {low:g} to {high:g}.")
-    if request.frames is not None and request.frames < 1:
-        raise InputError("The strip has no length: choose one that lasts at least a frame.")
-
-
 def _smaller(picture: Picture, factor: float) -> Picture:
     """The picture scaled down."""
     width, height = (max(1, round(n * factor)) for n in picture.size)
@@ -552,6 +463,14 @@ def _smaller(picture: Picture, factor: float) -> Picture:
 
     alpha = shrink(picture.alpha) if picture.alpha is not None else None
     return Picture(shrink(picture.rgb), alpha, picture.path, f"{picture.sha256}/{width}x{height}")
+
+
+def _sound_of(request: RenderRequest) -> Sound | None:
+    """What the preview is heard with: the sound asked for, else the older take's. Raises InputError."""
+    path = request.audio
+    if path is None and request.take is not None and (request.take / "audio.wav").exists():
+        path = request.take / "audio.wav"
+    return open_audio(path) if path is not None and request.preview else None
 
 
 def _face(picture: Picture, request: DubRequest | RenderRequest) -> Face:
@@ -567,8 +486,6 @@ def _patterns(
     """What the mouth may show beside the portrait's own. InputError when it is not to be had."""
     if request.mouth == "own":
         return []
-    if request.mouth not in MOUTHS:
-        raise InputError(f"mouth is {request.mouth}: it is {', '.join(MOUTHS)}.")
     if style is None or not style.patterns:
         which = f"The style {style.name} keeps no pictures of a mouth" if style else "There is no style"
         raise InputError(f"{which}: make one from a clip or pictures of somebody, or leave the portrait's own mouth.")
@@ -603,7 +520,9 @@ def _output(request: DubRequest | RenderRequest) -> dict[str, Any]:
 
 def is_picture(path: Path) -> bool:
     """By its name: what it holds is checked when it is loaded."""
-    return path.suffix.lower() == ".exr" or Image.registered_extensions().get(path.suffix.lower()) in Image.OPEN
+    kind = Image.registered_extensions().get(path.suffix.lower(), "")
+    film = Image.MIME.get(kind, "").startswith("video/")  # Pillow knows MPEG by name and cannot read it
+    return path.suffix.lower() == ".exr" or (kind in Image.OPEN and not film)
 
 
 def _plain(request: DubRequest | RenderRequest) -> dict[str, Any]:

@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 
 from engine import __version__
-from engine.errors import InputError
+from engine.audio.load import Sound
 from engine.take import PART, writing
 
 MAX_HEIGHT = 1080  # larger pictures are reduced for the preview; the frames themselves are not
 _SOUND_RATE = 48000
+_PIECE = 1024  # samples in a frame of AAC
 _BACKDROP = 0.5  # grey behind transparent pictures
 
 
@@ -25,9 +26,9 @@ class Preview:
     """Writes one mp4: `add` each frame in order, leave the `with` block. Absent unless all went well."""
 
     def __init__(
-        self, path: Path, size: tuple[int, int], fps: Fraction, frames: int, sound: Path | None, take_id: str
+        self, path: Path, size: tuple[int, int], fps: Fraction, frames: int, sound: Sound | None, take_id: str
     ) -> None:
-        """`size` is width and height of the frames; `sound` any audio or video file, cut to `frames / fps` s."""
+        """`size` is width and height of the frames; `sound` is cut to `frames / fps` s."""
         self.path = path
         self.part = path.with_name(f".{path.name}{PART}")
         self.fps = fps
@@ -44,7 +45,7 @@ class Preview:
         self.video.pix_fmt = "yuv420p"
         self.video.time_base = 1 / fps
         self.video.codec_context.thread_count = 1  # the frames' makers have the other cores
-        self.sound = self.container.add_stream("aac", rate=_SOUND_RATE, layout="stereo") if sound else None
+        self.sound = self.container.add_stream("aac", rate=_SOUND_RATE, layout="mono") if sound else None
         self.sounds = _sound_frames(sound, self.duration) if sound else iter(())
         self.heard = 0.0  # seconds of sound written
 
@@ -64,7 +65,7 @@ class Preview:
         self.written += 1
         with writing(self.part):
             self.container.mux(self.video.encode(frame))
-            self._hear(float(self.written / self.fps))
+        self._hear(float(self.written / self.fps))
 
     def _hear(self, until: float) -> None:
         while self.sound is not None and self.heard < until:
@@ -75,15 +76,16 @@ class Preview:
             frame.pts = round(self.heard * _SOUND_RATE)
             frame.time_base = Fraction(1, _SOUND_RATE)
             self.heard += frame.samples / _SOUND_RATE
-            self.container.mux(self.sound.encode(frame))
+            with writing(self.part):
+                self.container.mux(self.sound.encode(frame))
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             if kind is None:
+                self._hear(float("inf"))
                 with writing(self.part):
-                    self._hear(float("inf"))
                     self.container.mux(self.video.encode())
                     if self.sound is not None:
                         self.container.mux(self.sound.encode())
@@ -95,25 +97,14 @@ class Preview:
             self.part.unlink(missing_ok=True)
 
 
-def _sound_frames(path: Path, duration: float) -> Iterator[av.AudioFrame]:
-    """Stereo float frames at 48 kHz of the first `duration` seconds."""
+def _sound_frames(sound: Sound, duration: float) -> Iterator[av.AudioFrame]:
+    """Mono float frames at 48 kHz of the first `duration` seconds, every sample at its time."""
     left = round(duration * _SOUND_RATE)
-    resampler = av.AudioResampler(format="fltp", layout="stereo", rate=_SOUND_RATE, frame_size=1024)
-    with av.open(str(path)) as source:
-        if not source.streams.audio:
-            raise InputError(f"{path} has no sound for the preview.")
-        decoded: Iterator[av.AudioFrame | None] = iter(source.decode(audio=0))
-        while left > 0:
-            frame = next(decoded, None)
-            for piece in resampler.resample(frame):
-                if piece.samples > left:
-                    cut = av.AudioFrame.from_ndarray(
-                        np.ascontiguousarray(piece.to_ndarray()[:, :left]), "fltp", "stereo"
-                    )
-                    cut.sample_rate = _SOUND_RATE
-                    piece = cut
-                left -= piece.samples
-                if piece.samples:
-                    yield piece
-            if frame is None:
-                return
+    for block in sound.blocks(_SOUND_RATE, _PIECE / _SOUND_RATE):
+        if left <= 0:
+            return
+        piece = np.ascontiguousarray(block[None, :left])
+        left -= piece.shape[1]
+        frame = av.AudioFrame.from_ndarray(piece, "fltp", "mono")
+        frame.sample_rate = _SOUND_RATE
+        yield frame

@@ -7,7 +7,8 @@ Blender → engine, one object a line:
     {"id": 4, "verb": "cancel", "params": {"job": 3}}
     {"id": 5, "verb": "doctor", "params": {}}
     {"id": 6, "verb": "shutdown", "params": {}}
-`params` of `dub` and `render` are the command line's long options with underscores, e.g. for dub
+What `params` may hold, and how far it goes, is in engine/request.py. Those of `dub` and `render` are the command line's
+long options with underscores, e.g. for dub
     {"audio": str, "image": str, "style": str|null, "strength": 1.0, "fps": [24, 1], "frames": 264|null, "seed": 0,
      "head": 1.0, "blinks": 1.0, "brows": 1.0, "gaze": 1.0, "shoulders": 1.0, "face": 0,
      "points": [[x, y, z] × 68]|null,
@@ -18,7 +19,8 @@ and for render
 (`side`, in dub: the longer side of the frames, where they shall be smaller than the portrait.)
 and for style (a video, or a part of it from `start` to `end` seconds, or a folder of pictures → a style file, and
 beside it NAME.none.png, NAME.m.png, NAME.r.png, NAME.o.png: the face in its reference frames)
-    {"source": str, "name": str, "out": str, "start": 1.5|null, "end": 9.0|null, "fit": 0.0}
+    {"source": str, "name": str, "out": str, "start": 1.5|null, "end": 9.0|null, "fit": 0.0,
+     "audio": str|null}
 (`fit`: seconds that style transfer may take, with a video; 0 is the style code alone.)
 and for restyle (the motion of a take's sound in another style → landmarks.npz)
     {"take": str, "style": str|null, "strength": 1.0, "out": str}
@@ -90,22 +92,24 @@ def request(number: int, verb: str, **params: Any) -> dict[str, Any]:
     return {"id": number, "verb": verb, "params": params}
 
 
-def _decode(line: str) -> dict[str, Any]:
+def _decode(line: str | bytes) -> dict[str, Any]:
     try:
         message = json.loads(line)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise ProtocolError(f"not JSON: {line[:200]!r}") from problem
     if not isinstance(message, dict):
         raise ProtocolError(f"not an object: {line[:200]!r}")
     return message
 
 
-def decode_request(line: str) -> tuple[int, str, dict[str, Any]]:
+def decode_request(line: str | bytes) -> tuple[int, str, dict[str, Any]]:
     """(id, verb, params) of one line. Raises ProtocolError."""
     message = _decode(line)
     number, verb, params = message.get("id"), message.get("verb"), message.get("params", {})
     if not isinstance(number, int) or verb not in VERBS or not isinstance(params, dict):
         raise ProtocolError(f"not a request: {line[:200]!r}")
+    if verb == "cancel" and not isinstance(params.get("job"), int):
+        raise ProtocolError(f"no job to cancel: {line[:200]!r}")
     return number, verb, params
 
 

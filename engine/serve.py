@@ -11,14 +11,39 @@ import sys
 import threading
 import time
 import traceback
-from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 from engine import __version__, protocol
-from engine.errors import Cancelled, InputError, MissingModel, OutputError, ParlandoError
+from engine.errors import Cancelled, InputError, MissingModel, OutputError, ParlandoError, naming_files
+from engine.request import (
+    DoctorRequest,
+    DubRequest,
+    FrameRequest,
+    HeadRequest,
+    LandmarksRequest,
+    PhonesRequest,
+    PointsRequest,
+    RenderRequest,
+    Request,
+    RestyleRequest,
+    StyleRequest,
+    UnitsRequest,
+)
 
 _PROGRESS_INTERVAL = 0.1  # s between two progress events of a job
+_REQUESTS: dict[str, type[Request]] = {
+    "dub": DubRequest,
+    "restyle": RestyleRequest,
+    "render": RenderRequest,
+    "frame": FrameRequest,
+    "landmarks": LandmarksRequest,
+    "points": PointsRequest,
+    "phones": PhonesRequest,
+    "style": StyleRequest,
+    "units": UnitsRequest,
+    "head": HeadRequest,
+    "doctor": DoctorRequest,
+}
 _KINDS = {InputError: "input", MissingModel: "missing_model", OutputError: "output"}
 
 
@@ -132,7 +157,7 @@ def serve(device_name: str) -> int:
     wire.send(
         "hello", protocol=protocol.PROTOCOL_VERSION, engine=__version__, device=str(engine.device), pid=os.getpid()
     )
-    for line in sys.stdin:
+    for line in sys.stdin.buffer:  # bytes: one that is not UTF-8 is a bad line, not the end
         if not line.strip():
             continue
         try:
@@ -147,7 +172,7 @@ def serve(device_name: str) -> int:
         if verb == "ping":
             wire.send("done", id=number, result={})
         elif verb == "cancel":
-            job = known.get(params.get("job", -1))
+            job = known.get(params["job"])
             if job is not None:
                 job.cancelled.set()
             wire.send("done", id=number, result={"found": job is not None})
@@ -194,56 +219,53 @@ def _tell(wire: _Wire, number: int, problem: Exception) -> None:
     wire.send("error", id=number, kind=kind, message=message, details=details)
 
 
+@naming_files()
 def _run(engine: Any, job: _Job) -> dict[str, Any]:
     """One job's result, as JSON takes it."""
     from engine import doctor
     from engine.audio.phones import write_phones
     from engine.face.points import points_of
     from engine.head_mesh import write_head
-    from engine.job import DubRequest, FrameRequest, RenderRequest, RestyleRequest, landmarks_of, style_of
+    from engine.job import landmarks_of
     from engine.motion.units import write_units
+
+    asked = _REQUESTS[job.verb].of(job.params)
+    match asked:
+        case DubRequest():
+            return dict(engine.dub(asked, job.progress, job.note).as_dict())
+        case RenderRequest():
+            return dict(engine.render(asked, job.progress, job.note).as_dict())
+        case RestyleRequest():
+            return dict(engine.restyle(asked, job.progress, job.note))
+        case FrameRequest():
+            return dict(engine.frame(asked))
+        case LandmarksRequest():
+            found = landmarks_of(asked.source, asked.face, job.progress)
+            found.save(asked.out)
+            return {"landmarks": str(asked.out), "frames": len(found.landmarks), "size": list(found.size)}
+        case PointsRequest():
+            return points_of(asked.image, asked.face)
+        case PhonesRequest():
+            return write_phones(asked.audio, asked.out, asked.words, job.progress)
+        case StyleRequest():
+            return _style(asked, job)
+        case UnitsRequest():
+            return write_units(asked.landmarks, asked.out, job.progress)
+        case HeadRequest():
+            return write_head(asked.out, asked.wheels, job.progress)
+        case DoctorRequest():
+            return doctor.examine(str(engine.device), asked.fetch, asked.wheels, job.progress)
+    raise ValueError(job.verb)
+
+
+def _style(asked: StyleRequest, job: _Job) -> dict[str, Any]:
+    from engine.job import style_of
     from engine.style.pictures import write_pictures
 
-    params = dict(job.params)
-    for name in ("audio", "image", "style", "out", "landmarks", "take", "source", "wheels"):
-        if params.get(name) is not None and (job.verb, name) != ("frame", "landmarks"):  # these come as numbers
-            params[name] = Path(params[name])
-    if params.get("fps") is not None:
-        params["fps"] = Fraction(*params["fps"])
+    style_of(asked.source, asked.name, asked.out, job.progress, asked.part, asked.fit, asked.audio)
+    pictures = []
     try:
-        if job.verb == "dub":
-            made = engine.dub(DubRequest(**params), job.progress, job.note)
-            return dict(made.as_dict())
-        if job.verb == "render":
-            made = engine.render(RenderRequest(**params), job.progress, job.note)
-            return dict(made.as_dict())
-        if job.verb == "restyle":
-            return dict(engine.restyle(RestyleRequest(**params), job.progress, job.note))
-        if job.verb == "frame":
-            return engine.frame(FrameRequest(**params))
-        if job.verb == "landmarks":
-            found = landmarks_of(params["source"], params.get("face", 0), job.progress)
-            found.save(params["out"])
-            return {"landmarks": str(params["out"]), "frames": len(found.landmarks), "size": list(found.size)}
-        if job.verb == "points":
-            return points_of(params["image"], params.get("face", 0))
-        if job.verb == "phones":
-            return write_phones(params["audio"], params["out"], params.get("words"), job.progress)
-        if job.verb == "style":
-            part = (params["start"], params["end"]) if params.get("end") is not None else None
-            style_of(params["source"], params["name"], params["out"], job.progress, part, params.get("fit", 0.0))
-            pictures = []
-            try:
-                pictures = [str(path) for path in write_pictures(params["source"], params["out"], part)]
-            except ParlandoError as problem:  # the style itself is whole
-                job.note(f"{problem} The style has no pictures of its reference frames.")
-            return {"style": str(params["out"]), "name": params["name"], "pictures": pictures}
-        if job.verb == "units":
-            return write_units(params["landmarks"], params["out"], job.progress)
-        if job.verb == "head":
-            return write_head(params["out"], params.get("wheels"), job.progress)
-        return doctor.examine(str(engine.device), params.get("fetch", False), params.get("wheels"), job.progress)
-    except (TypeError, KeyError) as problem:
-        if problem.__traceback__ is not None and problem.__traceback__.tb_next is None:
-            raise InputError(f"The request {job.verb} was not understood: {problem}.") from problem
-        raise
+        pictures = [str(path) for path in write_pictures(asked.source, asked.out, asked.part)]
+    except ParlandoError as problem:  # the style itself is whole
+        job.note(f"{problem} The style has no pictures of its reference frames.")
+    return {"style": str(asked.out), "name": asked.name, "pictures": pictures}

@@ -6,7 +6,7 @@
                     source_landmarks and source_mesh
     frames/         000001.png …, or .exr, each carrying its own hash
     mattes/         where asked for: head/000001.png …, face/…, mouth/…, of the frames' own format
-    preview.mp4     optional
+    patterns.safetensors, preview.mp4     optional
 
 Every file is written under another name and renamed, so it is whole or absent. A frame knows its hash (a PNG text), so
 a take that was interrupted, at any moment and by anything, resumes by making just the frames that are not there.
@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 import zipfile
 import zlib
@@ -26,7 +27,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -36,6 +37,18 @@ from engine.errors import InputError, OutputError
 from engine.formats import HASH, Format, exr_header, read_exr, to_8_bit, write_exr
 from engine.png import encode_png, png_hash
 
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: IO[bytes]) -> None:
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: IO[bytes]) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 FORMAT = 1
 SNAP = 0.02  # px: a frame none of whose landmarks moved further than this is the same frame
 _REFUSED = {
@@ -43,7 +56,9 @@ _REFUSED = {
     for name in ("EACCES", "EPERM", "EROFS", "ENOTDIR", "EISDIR", "EEXIST", "ENOENT", "ENAMETOOLONG", "EINVAL")
 }
 SNAP_GAZE = 0.05  # degrees, likewise
+PATTERNS = "patterns.safetensors"  # what a take's mouth may show beside the portrait's own
 PART = ".part"  # suffix of a file that is being written
+OWN = "landmarks.npz", "preview.mp4", PATTERNS  # files that only a take's own job writes
 PIECE = 1 << 16  # numbers of an array written at once
 
 
@@ -74,6 +89,42 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps other jobs out of `folder` by a lock beside it, which the system lifts when its process ends, however that
+    ends. Raises OutputError."""
+    folder = Path(os.path.realpath(folder))
+    path = folder.parent / f".{folder.name}.lock"
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    file = None
+    with contextlib.suppress(OSError):  # nothing can be written beside it; whether in it, its take will tell
+        file = open(path, "ab")  # noqa: SIM115 - closed below, on Windows before it is removed
+    if file is None:
+        yield
+        return
+    try:
+        try:
+            _lock(file)
+            mine = os.path.samestat(os.fstat(file.fileno()), os.stat(path))  # else removed by who had it until now
+        except (BlockingIOError, PermissionError, FileNotFoundError):
+            mine = False
+        except OSError:  # a file system without locks
+            mine = True
+        if not mine:
+            raise OutputError(f"Another job is writing to {folder}: wait until it is done, or choose another folder.")
+        try:
+            yield
+        finally:
+            if sys.platform != "win32":  # there, no open file can be removed
+                path.unlink(missing_ok=True)
+    finally:
+        file.close()
+        if sys.platform == "win32":
+            with contextlib.suppress(OSError):  # somebody else has it open
+                path.unlink()
 
 
 def sha256(path: Path) -> str:
@@ -191,39 +242,53 @@ class Landmarks:
         missing = {"landmarks", "fps", "size"} - arrays.keys()
         if missing:
             raise InputError(f"{path} has no {', '.join(sorted(missing))}: it is not a Parlando landmarks file.")
-        landmarks = arrays["landmarks"]
-        if landmarks.ndim != 3 or landmarks.shape[1:] != (68, 3) or len(landmarks) == 0:
-            raise InputError(f"{path} holds landmarks of shape {landmarks.shape}, (frames, 68, 3) is needed.")
-        landmarks = landmarks.astype(np.float32, copy=False)
-        bad = np.flatnonzero(~np.isfinite(landmarks).all(axis=(1, 2)))
-        if len(bad):
-            raise InputError(f"{path} has a landmark that is not a number on frame {bad[0] + 1}.")
-        gaze = arrays.get("gaze")
-        if gaze is not None:
-            if gaze.shape != (len(landmarks), 2):
-                raise InputError(f"{path} holds gaze of shape {gaze.shape}, ({len(landmarks)}, 2) is needed.")
-            gaze = gaze.astype(np.float32)
-            bad = np.flatnonzero(~np.isfinite(gaze).all(axis=1))
-            if len(bad):
-                raise InputError(f"{path} has a gaze that is not a number on frame {bad[0] + 1}.")
+        count = arrays["landmarks"].shape[:1]
+        shapes = {"landmarks": (*count, 68, 3), "pose": (*count, 6), "gaze": (*count, 2)}
+        shapes |= {"source_landmarks": (68, 3), "source_mesh": (478, 3)}
+        known = {name: _numbers(path, name, arrays[name], shape) for name, shape in shapes.items() if name in arrays}
         fps, size = arrays["fps"].reshape(-1), arrays["size"].reshape(-1)
-        if len(size) != 2 or size.min() < 1 or len(fps) not in (1, 2) or fps.min() <= 0:
+        if len(size) != 2 or len(fps) not in (1, 2) or not all(_above_0(value) for value in (size, fps)):
             raise InputError(f"{path} has a frame rate or size that makes no sense.")
-        shoulders = float(arrays["shoulders"].reshape(-1)[0]) if "shoulders" in arrays else None
+        shoulders = None
+        if "shoulders" in arrays:
+            shoulders = float(_numbers(path, "shoulders", arrays["shoulders"].reshape(-1), (1,), np.float64)[0])
         if shoulders is not None and not 0 <= shoulders <= 2:
             raise InputError(f"{path} has shoulders that follow by {shoulders:g}: from 0 to 2 makes sense.")
         rate = Fraction(int(fps[0]), int(fps[1])) if len(fps) == 2 else parse_fps(str(float(fps[0])))
+        landmarks = known["landmarks"]
         return cls(
             landmarks,
-            arrays.get("pose", np.zeros((len(landmarks), 6), np.float32)),
+            known.get("pose", np.zeros((len(landmarks), 6), np.float32)),
             rate,
             (int(size[0]), int(size[1])),
-            arrays.get("source_landmarks"),
-            arrays.get("source_mesh"),
+            known.get("source_landmarks"),
+            known.get("source_mesh"),
             arrays.get("image_sha256", np.zeros(0, np.uint8)).tobytes().decode("ascii", "replace"),
-            gaze,
+            known.get("gaze"),
             shoulders,
         )
+
+
+def _numbers(path: Path, name: str, value: np.ndarray, shape: tuple[int, ...], kind: type = np.float32) -> np.ndarray:
+    """An array of a landmarks file, found to be of this shape and of numbers. Raises InputError."""
+    if value.shape != shape or 0 in shape:
+        told = "(frames, 68, 3)" if name == "landmarks" else str(shape)
+        raise InputError(f"{path} holds {name} of shape {value.shape}, {told} is needed.")
+    if value.dtype.kind not in "fiu":
+        raise InputError(f"{path} holds {name} that are no numbers.")
+    with np.errstate(over="ignore"):  # beyond what the kind holds: told as no number
+        value = value.astype(kind, copy=False)
+    bad = np.flatnonzero(~np.isfinite(value).reshape(len(value), -1).all(axis=1))
+    if len(bad):
+        of = "point" if name.startswith("source") else "frame"
+        raise InputError(f"{path} has {name} that are not a number on {of} {bad[0] + 1}.")
+    return value
+
+
+def _above_0(value: np.ndarray) -> bool:
+    """Whether these are numbers that are 1 or more as whole numbers, or a single rate above 0."""
+    least = 1 if len(value) > 1 else 1e-9
+    return value.dtype.kind in "fiu" and bool(np.isfinite(value).all()) and value.min() >= least
 
 
 def parse_fps(text: str) -> Fraction:
@@ -241,6 +306,20 @@ def parse_fps(text: str) -> Fraction:
     return fps
 
 
+def about(folder: Path) -> dict[str, Any]:
+    """What the take.json of a take says. Raises InputError."""
+    file = folder / "take.json"
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise InputError(f"{folder} is not a take: its take.json cannot be read ({problem.strerror}).") from problem
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict) or not all(isinstance(data.get(name), dict) for name in ("request", "identity")):
+        raise InputError(f"{file} is damaged: generate the take again in another folder.")
+    return data
+
+
 class Take:
     """One take folder. Made by `open`, which creates it or finds it again to resume."""
 
@@ -254,19 +333,22 @@ class Take:
 
     @classmethod
     def open(
-        cls, folder: Path, request: Mapping[str, Any], identity: Mapping[str, Any], format: Format | None = None
+        cls,
+        folder: Path,
+        request: Mapping[str, Any],
+        identity: Mapping[str, Any],
+        format: Format | None = None,
+        sound: Path | None = None,
     ) -> "Take":
         """The take in `folder` of exactly this `identity` (what decides the result), to resume; else a new one there.
 
-        Raises OutputError when the folder holds another take or cannot be written.
+        `sound`: what it shall be heard from; a new take's audio.wav may be there already if it is that very file.
+        Raises OutputError when the folder holds another take or files of somebody else, or cannot be written;
+        InputError when its take.json is damaged.
         """
         id = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-        file = folder / "take.json"
-        if file.exists():
-            try:
-                data = json.loads(file.read_text(encoding="utf-8"))
-            except ValueError as problem:
-                raise OutputError(f"{file} is damaged: choose another folder for the new take.") from problem
+        if (folder / "take.json").exists():
+            data = about(folder)
             if data.get("id") != id:
                 raise OutputError(
                     f"{folder} already holds another take: choose another folder, takes are never overwritten."
@@ -275,11 +357,13 @@ class Take:
         frames = folder / "frames"
         created = not folder.exists()
         with writing(folder):
-            held = any(path.is_dir() and any(path.iterdir()) for path in (frames, folder / "mattes"))
-            if held or (folder / "landmarks.npz").exists():
-                raise OutputError(
-                    f"{folder} already holds other frames, mattes or landmarks: choose another folder for the take."
-                )
+            held = [path.name for path in (frames, folder / "mattes") if path.is_dir() and any(path.iterdir())]
+            held += [name for name in OWN if (folder / name).exists()]
+            heard = folder / "audio.wav"
+            if sound is not None and heard.exists() and not heard.samefile(sound):
+                held.append(heard.name)
+            if held:
+                raise OutputError(f"{folder} already holds other {held[0]}: choose another folder for the take.")
             frames.mkdir(parents=True, exist_ok=True)
         take = cls(folder, {}, created, format)
         take.fresh = True
@@ -308,7 +392,10 @@ class Take:
         """Writes take.json with `changes`. Raises OutputError."""
         self.data |= changes
         with replacing(self.folder / "take.json") as part:
-            part.write_text(json.dumps(self.data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            text = json.dumps(self.data, indent=1, ensure_ascii=False) + "\n"
+            part.write_text(
+                text, encoding="utf-8", errors="backslashreplace"
+            )  # names that are not UTF-8, as JSON has it
 
     def frame_path(self, index: int) -> Path:
         """Where frame `index` (from 0) lies: frames/000001.png is the first."""

@@ -56,7 +56,7 @@ def show(name: str, rows: list[np.ndarray], sound: Path, out: Path) -> None:
         [np.hstack([cv2.resize(row[k], (128, 128), interpolation=cv2.INTER_AREA) for k in at]) for row in pictures]
     )
     cv2.imwrite(str(out / f"{name}.png"), strip[..., ::-1])
-    with Preview(out / f"{name}.mp4", (SIDE * len(rows), SIDE), Fraction(FPS), count, sound, name) as film:
+    with Preview(out / f"{name}.mp4", (SIDE * len(rows), SIDE), Fraction(FPS), count, open_audio(sound), name) as film:
         for k in range(count):
             film.add(np.hstack([row[k] for row in pictures]))
 

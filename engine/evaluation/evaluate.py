@@ -6,7 +6,6 @@ given, say sharpness from landmarks alone, is None. How each figure is made is i
 """
 
 import importlib.util
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from engine.face import image
 from engine.face.canonical import to_canonical
 from engine.face.track import track
 from engine.progress import Progress, silent
-from engine.take import Landmarks, read_frame
+from engine.take import Landmarks, about, read_frame
 
 PICTURES = 50  # frames looked at, spread evenly: enough for a mean, quick on long videos
 FIGURES = {
@@ -109,7 +108,7 @@ def material(path: Path, progress: Progress = silent) -> Material:
         made = Material(path, read.landmarks, float(read.fps), read.size)
         made.frames = frames if len(frames) >= len(read.landmarks) else None
         made.sound = sound if sound.is_file() else None
-        made.portrait = _portrait(path / "take.json")
+        made.portrait = _portrait(path)
         return made
     if path.suffix == ".npz":
         read = Landmarks.load(path)
@@ -122,13 +121,10 @@ def material(path: Path, progress: Progress = silent) -> Material:
 
 def _portrait(take: Path) -> Path | None:
     """The picture a take was made from, if it is still where it was."""
-    if not take.is_file():
+    if not (take / "take.json").exists():
         return None
-    try:
-        named = json.loads(take.read_text(encoding="utf-8")).get("request", {}).get("image")
-    except ValueError as problem:
-        raise InputError(f"{take} is damaged: generate the take again.") from problem
-    return Path(named) if named and Path(named).is_file() else None
+    named = about(take)["request"].get("image")
+    return Path(named) if isinstance(named, str) and Path(named).is_file() else None
 
 
 def evaluate(

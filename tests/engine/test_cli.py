@@ -75,8 +75,18 @@ def test_bad_pictures(tmp_path: Path, words: Path, portrait: Path, capsys: pytes
 
 
 def test_bad_settings(tmp_path: Path, words: Path, portrait: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for more in (("--strength", "9"), ("--head", "-1"), ("--frames", "0"), ("--fps", "fast")):
-        refused(dub(words, portrait, tmp_path / "out", *more), capsys)
+    for option, value in (
+        ("--strength", "9"),
+        ("--strength", "nan"),
+        ("--head", "-1"),
+        ("--frames", "0"),
+        ("--frames", "1000000000000"),
+        ("--seed", "-1"),
+        ("--fps", "fast"),
+        ("--fps", "1000"),
+    ):
+        told = refused(dub(words, portrait, tmp_path / "out", option, value), capsys)
+        assert option[2:] in told or "frame rate" in told.lower()
         assert not (tmp_path / "out").exists()
 
 
@@ -98,6 +108,45 @@ def test_a_folder_that_cannot_be_written(
     assert "file" in refused(dub(words, portrait, tmp_path / "file" / "take"), capsys)
     if Path("/proc/self").exists():  # cannot be written by root either
         assert "/proc" in refused(dub(words, portrait, Path("/proc/take")), capsys)
+
+
+def test_a_name_the_system_refuses_is_told_by_every_verb(
+    tmp_path: Path, words: Path, portrait: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Too long for a file. Permissions are refused in the same way, to everybody but root, who may run this."""
+    long, out = str(tmp_path / ("x" * 300)), str(tmp_path / "out")
+    made = ["render", "--landmarks", str(tmp_path / "l.npz"), "--image", str(portrait), "--out", out]
+    assert main(["landmarks", str(portrait), "--out", str(tmp_path / "l.npz")]) == 0
+    for arguments in (
+        dub(Path(long), portrait, Path(out)),
+        dub(words, portrait, Path(long)),
+        dub(words, portrait, Path(out), "--style", long),
+        [*made, "--take", long],
+        [*made, "--audio", long],
+        [*made[:-1], long],
+        ["style", long, "--out", f"{out}.safetensors"],
+        ["landmarks", long, "--out", f"{out}.npz"],
+        ["landmarks", str(portrait), "--out", long],
+        ["phones", "--audio", long, "--out", f"{out}.json"],
+        ["evaluate", "--generated", long, "--truth", out],
+        ["train", "motion", "--data", long],
+        ["train", "motion", "--data", str(tmp_path / "nope")],
+    ):
+        told = refused(arguments, capsys)
+        assert "nope" in told or "x" * 300 in told
+        assert [path.name for path in tmp_path.iterdir()] == ["l.npz"]
+
+
+def test_a_bad_name_in_a_list_stops_none_of_the_others(
+    tmp_path: Path, words: Path, portrait: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{'x' * 300},{portrait},bad", f"{words},{portrait},good"]
+    (tmp_path / "list.csv").write_text(
+        "\n".join(["audio,image,out,frames,no-preview", *(f"{row},1,yes" for row in rows)])
+    )
+    assert main(["batch", str(tmp_path / "list.csv")]) == 2
+    told = capsys.readouterr()
+    assert "Traceback" not in told.err and "File name too long" in told.err and (tmp_path / "good").is_dir()
 
 
 def test_wrong_options_are_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:

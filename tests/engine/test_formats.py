@@ -12,8 +12,9 @@ import pytest
 from engine.errors import Cancelled, InputError
 from engine.face import image
 from engine.formats import HASH, NAMES, Format, exr_header, read_exr, to_linear, to_srgb, write_exr
-from engine.job import DubRequest, Engine, RenderRequest
+from engine.job import Engine
 from engine.png import encode_png
+from engine.request import DubRequest, RenderRequest
 from engine.take import Landmarks, hash_of, read_frame
 
 FPS = Fraction(12)

@@ -13,11 +13,12 @@ import torch
 from engine.errors import InputError
 from engine.face import find, image
 from engine.face.canonical import rotation_vector
-from engine.job import DubRequest, Engine, FrameRequest, RenderRequest
+from engine.job import Engine
 from engine.motion.gaze import held_gaze, look_units
 from engine.render.iris import RADIUS, RANGE
 from engine.render.pose import Pose, fit, residual
 from engine.render.renderer import Renderer
+from engine.request import DubRequest, FrameRequest, RenderRequest
 from engine.take import Landmarks
 
 

@@ -11,7 +11,7 @@ import torch
 import engine.style.file as style_file
 from engine.errors import InputError
 from engine.face import find, image, points
-from engine.job import DubRequest, Engine, RenderRequest, style_of
+from engine.job import Engine, style_of
 from engine.render import pattern as patterns
 from engine.render.finish import Finish
 from engine.render.generator import SLOTS, StyleAwareGenerator, framed
@@ -29,6 +29,7 @@ from engine.render.pattern import (
     support,
 )
 from engine.render.renderer import Renderer
+from engine.request import DubRequest, RenderRequest
 from engine.take import Landmarks
 
 SOURCE = Path(__file__).resolve().parents[2] / "demo" / "source"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,9 @@ import soundfile
 import engine.style.file as style_file
 from engine.cli import main
 from engine.errors import Cancelled, InputError, OutputError
-from engine.job import DubRequest, Engine, RenderRequest, RestyleRequest, frame_count
+from engine.job import Engine, frame_count
 from engine.png import png_hash
+from engine.request import DubRequest, RenderRequest, RestyleRequest
 from engine.style.extract import from_landmarks
 from engine.take import Landmarks, read_frame
 
@@ -175,6 +177,15 @@ def test_render_needs_the_right_portrait_and_take(engine: Engine, take: Path, po
     assert not (tmp_path / "new").exists()
 
 
+def test_render_looks_at_its_sound_before_anything_is_made(
+    engine: Engine, take: Path, portrait: Path, tmp_path: Path
+) -> None:
+    for bad in (tmp_path / "absent.wav", portrait):
+        with pytest.raises(InputError, match=bad.name):
+            engine.render(RenderRequest(take / "landmarks.npz", portrait, tmp_path / "new", take=take, audio=bad))
+        assert not (tmp_path / "new").exists()
+
+
 def test_silence_is_still_and_said(engine: Engine, silence: Path, portrait: Path, tmp_path: Path) -> None:
     notes: list[str] = []
     engine.dub(
@@ -191,6 +202,35 @@ def test_another_take_in_the_folder_is_refused(engine: Engine, take: Path, words
     with pytest.raises(OutputError, match="another take"):
         engine.dub(DubRequest(words, portrait, take, fps=FPS, seed=99))
     assert {p: p.stat().st_mtime_ns for p in take.rglob("*")} == before
+
+
+def test_a_foreign_sound_in_the_folder_is_not_heard(
+    engine: Engine, words: Path, silence: Path, portrait: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "take" / "audio.wav"
+    mine.parent.mkdir()
+    mine.write_bytes(silence.read_bytes())
+    with pytest.raises(OutputError, match=r"audio\.wav"):
+        engine.dub(DubRequest(words, portrait, mine.parent, fps=FPS))
+    assert [p.name for p in mine.parent.iterdir()] == ["audio.wav"] and mine.read_bytes() == silence.read_bytes()
+    notes: list[str] = []
+    engine.dub(DubRequest(mine, portrait, mine.parent, fps=FPS, frames=1, preview=False), note=notes.append)  # asked
+    assert "silent" in notes[0] and mine.read_bytes() == silence.read_bytes()
+
+
+def test_the_same_job_twice_at_a_time_is_one(engine: Engine, words: Path, portrait: Path, tmp_path: Path) -> None:
+    request = DubRequest(words, portrait, tmp_path / "take", fps=FPS, frames=4, preview=False)
+    told: list[str] = []
+
+    def meanwhile(stage: str, done: int, total: int) -> None:
+        if stage == "frames" and done == 1:
+            with pytest.raises(OutputError) as problem:
+                engine.dub(request)
+            told.append(str(problem.value))
+
+    assert engine.dub(request, meanwhile).rendered == 4
+    assert len(told) == 1 and "Another job" in told[0]
+    assert engine.dub(request).rendered == 0 and [path.name for path in tmp_path.iterdir()] == ["take"]
 
 
 def test_frame_counts() -> None:
@@ -250,4 +290,11 @@ def test_what_cannot_be_restyled_is_said(engine: Engine, take: Path, portrait: P
         engine.restyle(RestyleRequest(edited, tmp_path / "a.npz"))
     with pytest.raises(InputError, match="strength is 3"):
         engine.restyle(RestyleRequest(take, tmp_path / "a.npz", strength=3.0))
+    said = json.loads((take / "take.json").read_text())
+    broken = tmp_path / "broken"
+    shutil.copytree(take, broken)
+    for wrong in ({"seed": "x"}, {"image": 3}, {"head": 99.0}, {"blinks": None}):
+        (broken / "take.json").write_text(json.dumps({**said, "request": {**said["request"], **wrong}}))
+        with pytest.raises(InputError, match=r"take\.json is damaged"):
+            engine.restyle(RestyleRequest(broken, tmp_path / "a.npz"))
     assert not (tmp_path / "a.npz").exists()

@@ -13,8 +13,9 @@ import torch
 from engine.errors import InputError
 from engine.face import find, image, points
 from engine.face.mesh import IBUG
-from engine.job import DubRequest, Engine, RenderRequest
+from engine.job import Engine
 from engine.render.renderer import Renderer
+from engine.request import DubRequest, RenderRequest
 from engine.take import Landmarks
 
 REPO = Path(__file__).resolve().parents[2]

@@ -31,7 +31,6 @@ class Served:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
         )
         self.lines: Queue[str] = Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -39,11 +38,11 @@ class Served:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.lines.put(line)
+            self.lines.put(line.decode("ascii"))
 
-    def send(self, line: str) -> None:
+    def send(self, line: str | bytes) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(line)
+        self.process.stdin.write(line if isinstance(line, bytes) else line.encode())
         self.process.stdin.flush()
 
     def ask(self, number: int, verb: str, **params: Any) -> None:
@@ -107,12 +106,72 @@ def test_bad_input_is_one_sentence_and_the_engine_goes_on(
     assert "singing" in served.next("error")["message"]
     served.ask(22, "ping")
     assert served.next("done")["id"] == 22
+    served.ask(23, "phones", audio="x" * 300, out=str(tmp_path / "p.json"))
+    error = served.next("error")
+    assert error["kind"] == "input" and "xxx cannot be used" in error["message"]
+
+
+def test_values_are_checked_as_on_the_command_line(served: Served, words: Path, portrait: Path, tmp_path: Path) -> None:
+    good = dub(words, portrait, tmp_path / "take")
+    for wrong in (
+        {"fps": [-25, 1]},
+        {"fps": [10**30, 1]},
+        {"fps": [25, 0]},
+        {"fps": [25.5, 1]},
+        {"fps": 25},
+        {"frames": 2.5},
+        {"frames": 10**12},
+        {"side": -5},
+        {"face": "0"},
+        {"face": True},
+        {"seed": -1},
+        {"strength": "1"},
+        {"strength": float("nan")},
+        {"head": 10**400},
+        {"preview": 1},
+        {"mouth": "open"},
+        {"format": "gif"},
+        {"points": [["a", "b"]]},
+        {"audio": 3},
+        {"audio": "a\0b"},
+        {"out": None},
+    ):
+        served.ask(24, "dub", **{**good, **wrong})
+        error = served.next("error", "done", id=24)
+        assert error["event"] == "error" and error["kind"] == "input" and not error["details"], wrong
+        assert next(iter(wrong)) in error["message"]
+    for verb, params in (
+        ("style", {"source": str(portrait), "name": "a", "out": "b", "fit": -1}),
+        ("style", {"source": str(portrait), "out": "b"}),
+        ("landmarks", {"source": str(portrait), "out": "b", "face": "0"}),
+        ("points", {"image": ["x"]}),
+        ("phones", {"audio": str(words), "out": "b", "words": 3}),
+        ("doctor", {"fetch": "yes"}),
+        ("frame", {"landmarks": [[1, 2, 3]] * 67 + [[1]], "image": str(portrait), "out": "b"}),
+        ("frame", {"landmarks": [[1, 2, None]] * 68, "image": str(portrait), "out": "b"}),
+    ):
+        served.ask(25, verb, **params)
+        error = served.next("error", "done", id=25)
+        assert error["event"] == "error" and error["kind"] == "input" and not error["details"], (verb, error)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_garbage_is_answered(served: Served) -> None:
     for garbage in ("hello?\n", "[1, 2]\n", '{"id": "x", "verb": "dub"}\n', '{"id": 1, "verb": "dance"}\n'):
         served.send(garbage)
         assert served.next("error")["id"] is None
+
+
+def test_what_only_looks_like_a_request_is_answered(served: Served) -> None:
+    deep = "[" * 100_000
+    for job in ("[1]", "{}", '"1"', "null", "1.5"):
+        served.send(f'{{"id": 1, "verb": "cancel", "params": {{"job": {job}}}}}\n')
+        assert served.next("error", "done")["event"] == "error"
+    for garbage in (b"\xff\n", b'{"id": 1, "verb": "ping\xe9"}\n', f"{deep}\n", f'{{"id": 1, "verb": {deep}\n'):
+        served.send(garbage)
+        assert served.next("error")["id"] is None
+    served.ask(2, "ping")
+    assert served.next("done")["id"] == 2
 
 
 def test_doctor_and_landmarks(served: Served, portrait: Path, tmp_path: Path) -> None:

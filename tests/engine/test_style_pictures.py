@@ -10,7 +10,7 @@ import pytest
 from engine.errors import Cancelled, InputError
 from engine.face import find
 from engine.face.track import frames_at, track
-from engine.job import style_of
+from engine.job import landmarks_of, style_of
 from engine.style import file, pictures
 
 COUNT, FPS = 20, 10
@@ -35,6 +35,19 @@ def clip(portrait: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def number_in(rgb: np.ndarray) -> int:
     return round(float(rgb[-24:-8, 8:24].mean()) / 10)
+
+
+@pytest.mark.parametrize("name", ["film.mpg", "FILM.MPEG"])
+def test_mpeg_films_are_no_pictures(portrait: Path, tmp_path: Path, name: str) -> None:
+    rgb = cv2.imread(str(portrait))[:256, 100:356, ::-1]
+    with av.open(str(tmp_path / name), "w", format="mpeg") as out:
+        stream = out.add_stream("mpeg2video", rate=25)
+        stream.width = stream.height = 256
+        stream.pix_fmt, stream.bit_rate = "yuv420p", 4_000_000
+        for _ in range(5):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")))
+        out.mux(stream.encode())
+    assert len(landmarks_of(tmp_path / name).landmarks) == 5
 
 
 def test_a_part_is_tracked_as_in_the_whole(clip: Path) -> None:

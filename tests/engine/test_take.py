@@ -5,6 +5,8 @@ import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from engine.png import encode_png, png_hash
 from engine.take import (
     Landmarks,
     Take,
+    about,
+    alone,
     frame_hashes,
     parse_fps,
     read_frame,
@@ -24,6 +28,8 @@ from engine.take import (
     snap,
     writing,
 )
+
+REPO = Path(__file__).resolve().parents[2]
 
 
 def picture(seed: int = 0, channels: int = 3) -> np.ndarray:
@@ -127,6 +133,25 @@ def test_a_full_disk_is_told_and_leaves_no_half_frame(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def test_one_job_at_a_time_in_a_folder_and_a_killed_one_keeps_nobody_out(tmp_path: Path) -> None:
+    folder = tmp_path / "take"
+    code = (
+        "import sys, time, pathlib, engine.take\n"
+        "with engine.take.alone(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code, folder], cwd=REPO, stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None and other.stdout.readline() == "held\n"
+    with pytest.raises(OutputError, match="Another job"), alone(tmp_path / "." / "take"):
+        pass
+    with alone(tmp_path / "beside"):
+        pass
+    other.kill()
+    other.wait()
+    with alone(folder), pytest.raises(OutputError, match="Another job"), alone(folder):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_the_system_saying_full_is_an_output_error(tmp_path: Path) -> None:
     with (
@@ -219,6 +244,64 @@ def test_bad_landmarks_files_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("landmarks", np.full((5, 68, 3), "a"), "no numbers"),
+        ("landmarks", np.zeros((0, 68, 3)), "is needed"),
+        ("landmarks", np.float64(1), "is needed"),
+        ("landmarks", np.full((5, 68, 3), 1e300), "frame 1"),
+        ("pose", np.zeros((2, 6)), r"\(5, 6\)"),
+        ("gaze", np.zeros(5), r"\(5, 2\)"),
+        ("source_mesh", np.zeros((68, 3)), r"\(478, 3\)"),
+        ("source_mesh", np.full((478, 3), np.nan), "point 1"),
+        ("source_landmarks", np.array(["a"]), r"\(68, 3\)"),
+        ("fps", np.array([0.5, np.nan]), "frame rate"),
+        ("fps", np.array([0.5, 1.0]), "frame rate"),
+        ("fps", np.array(["25", "1"]), "frame rate"),
+        ("fps", np.zeros(0), "frame rate"),
+        ("size", np.array([np.nan, 5]), "size"),
+        ("size", np.array(["a", "b"]), "size"),
+        ("shoulders", np.zeros(0), "shoulders"),
+        ("shoulders", np.array("a"), "no numbers"),
+        ("shoulders", np.array(np.nan), "shoulders"),
+    ],
+)
+def test_what_a_landmarks_file_holds_is_checked(tmp_path: Path, name: str, value: np.ndarray, told: str) -> None:
+    whole = {
+        "landmarks": motion(),
+        "pose": np.zeros((5, 6)),
+        "fps": np.array([25, 1]),
+        "size": np.array([640, 480]),
+        "source_landmarks": np.ones((68, 3)),
+        "source_mesh": np.ones((478, 3)),
+        "shoulders": np.array(0.5),
+    }
+    np.savez(tmp_path / "l.npz", **whole)
+    assert Landmarks.load(tmp_path / "l.npz").shoulders == 0.5
+    np.savez(tmp_path / "l.npz", **{**whole, name: value})
+    with pytest.raises(InputError, match=rf"l\.npz.*{told}"):
+        Landmarks.load(tmp_path / "l.npz")
+
+
+@pytest.mark.parametrize(
+    "said", ["[]", "null", "", "hello", "[" * 100_000, "{}", '{"request": [], "identity": {}}', None]
+)
+def test_a_take_json_that_is_none_is_told(tmp_path: Path, said: str | None) -> None:
+    file = tmp_path / "take.json"
+    with pytest.raises(InputError, match="not a take"):
+        about(tmp_path)
+    if said is None:
+        file.mkdir()
+    else:
+        file.write_text(said)
+    with pytest.raises(InputError, match=r"take\.json"):
+        about(tmp_path)
+    with pytest.raises(InputError, match=r"take\.json"):
+        open_take(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["take.json"]
+
+
+@pytest.mark.parametrize(
     ("text", "fps"),
     [
         ("24", Fraction(24)),
@@ -247,6 +330,13 @@ def test_take_json_says_what_it_is(tmp_path: Path) -> None:
     assert data["synthetic"] is True and data["made_by"].startswith("Parlando") and data["request"] == {"asked": "this"}
 
 
+def test_take_json_holds_names_of_any_bytes(tmp_path: Path) -> None:
+    image = os.fsdecode(b"caf\xe9 \xc3\xa9.png")
+    Take.open(tmp_path / "take", {"image": image}, {"any": 1})
+    assert "é.png" in (tmp_path / "take" / "take.json").read_text(encoding="utf-8")
+    assert about(tmp_path / "take")["request"]["image"] == image
+
+
 def test_mattes_of_somebody_else_are_never_removed(tmp_path: Path) -> None:
     """`discard` removes the folder of mattes whole: one that holds something is not a place for a take."""
     mine = tmp_path / "mattes" / "mine.txt"
@@ -255,3 +345,24 @@ def test_mattes_of_somebody_else_are_never_removed(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="mattes"):
         Take.open(tmp_path, {}, {"any": 1}).discard()
     assert mine.read_text() == "precious" and not (tmp_path / "take.json").exists()
+
+
+@pytest.mark.parametrize("name", ["preview.mp4", "patterns.safetensors", "landmarks.npz"])
+def test_files_of_somebody_else_are_not_taken_for_the_takes(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(OutputError, match=name):
+        open_take(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [name] and (tmp_path / name).read_bytes() == b"mine"
+
+
+def test_a_sound_in_the_folder_is_the_one_asked_for_or_refused(tmp_path: Path) -> None:
+    heard, other = tmp_path / "take" / "audio.wav", tmp_path / "other.wav"
+    heard.parent.mkdir()
+    heard.write_bytes(b"of the add-on")
+    other.write_bytes(b"another")
+    with pytest.raises(OutputError, match=r"audio\.wav"):
+        Take.open(heard.parent, {}, {"any": 1}, sound=other)
+    assert [p.name for p in heard.parent.iterdir()] == ["audio.wav"]
+    Take.open(heard.parent, {}, {"any": 1}, sound=heard)
+    Take.open(heard.parent, {}, {"any": 1}, sound=other)  # resumed: it is the take's by now
+    assert heard.read_bytes() == b"of the add-on"
