@@ -44,7 +44,7 @@ def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
         return made
 
     def pictured(made: argparse.ArgumentParser) -> None:
-        made.add_argument("--image", type=Path, required=True, help="the portrait")
+        made.add_argument("--image", type=Path, required=True, help="the portrait, or a film whose mouth shall say it")
         made.add_argument("--style", type=Path, help="a style file, or neutral, lively, restrained, ballad, opera, rap")
         made.add_argument("--face", type=int, default=0, help="which face of the picture, 0 is the largest")
         made.add_argument(
@@ -73,6 +73,9 @@ def parser(kind: type[_Parser] = _Parser) -> argparse.ArgumentParser:
     dub.add_argument("--head", type=float, default=1.0, help="amount of head motion, 0 to 2")
     dub.add_argument("--blinks", type=float, default=1.0, help="amount of blinks, 0 to 2")
     dub.add_argument("--brows", type=float, default=1.0, help="amount of brow motion, 0 to 2")
+    dub.add_argument(
+        "--since", type=float, default=0.0, help="where --image is a film: the second of it at which the sound begins"
+    )
     dub.add_argument("--shoulders", type=float, default=1.0, help="how far shoulders follow the head, 0 to 2")
     dub.add_argument(
         "--gaze", type=float, default=1.0, help="how far eyes stay on their point as the head turns, 0 to 1"
@@ -263,6 +266,7 @@ def _dub_request(options: argparse.Namespace) -> Any:
         points=_points(options),
         mouth=options.mouth,
         shoulders=options.shoulders,
+        since=options.since,
     )
 
 

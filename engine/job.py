@@ -5,6 +5,8 @@
     render  landmarks → frames, sharing with an older take the frames whose landmarks did not change
     frame   68 points → one picture, for somebody who is moving them
 
+The portrait may be a film (`engine/plate.py`): then its own frames get another mouth.
+
 Networks stay loaded in an `Engine` between jobs. Bad input is found before anything is written.
 """
 
@@ -43,7 +45,8 @@ from engine.face.track import track
 from engine.formats import Format, to_8_bit
 from engine.motion.gaze import held_gaze
 from engine.motion.generate import MotionGenerator
-from engine.motion.place import place
+from engine.motion.place import place, place_in_film
+from engine.plate import Moving, Plate, Still
 from engine.png import encode_png
 from engine.preview import Preview
 from engine.progress import Progress, silent
@@ -51,14 +54,29 @@ from engine.render import pattern
 from engine.render.inside import incisal_edge
 from engine.render.mouth import is_drawn
 from engine.render.pattern import Pattern
+from engine.render.plate import PlateRenderer
 from engine.render.renderer import MATTES, Renderer
 from engine.request import MOST_FRAMES, DubRequest, FrameRequest, RenderRequest, RestyleRequest
 from engine.style.extract import from_landmarks
 from engine.style.file import Style
 from engine.style.pictures import with_mouths
-from engine.take import PATTERNS, Landmarks, Take, about, alone, frame_hashes, read_frame, replacing, sha256, snap
+from engine.take import (
+    PATTERNS,
+    PLATE,
+    Landmarks,
+    Take,
+    about,
+    alone,
+    frame_hashes,
+    read_frame,
+    replacing,
+    sha256,
+    snap,
+)
 
-STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}  # rough shares of the time, for one overall bar
+# Rough shares of the time, for one overall bar; of a take whose portrait is a film, too.
+STAGES = {"sound": 0.03, "motion": 0.12, "frames": 0.85}
+FILM_STAGES = {"film": 0.3, "sound": 0.02, "motion": 0.08, "frames": 0.6}
 HEARD_RATE = 24000  # Hz of audio.wav: 1/120 s, the shift of the features, is a whole number of samples
 _BLOCK = 10.0  # seconds of sound held at once
 LIVE_KEPT = 4  # renderers of `frame` that stay loaded
@@ -69,6 +87,7 @@ torch.set_num_threads(1)
 
 T = TypeVar("T")
 Note = Callable[[str], None]
+Shown = Callable[[np.ndarray, np.ndarray], np.ndarray]  # landmarks and gaze → picture
 
 
 def unheard(message: str) -> None:
@@ -102,7 +121,8 @@ class Engine:
         self.device: torch.device = device.pick(device_name)
         self.threads = threads or os.cpu_count() or 1
         self._renderer: tuple[object, Renderer] | None = None
-        self._live: dict[object, tuple[Renderer, float]] = {}  # of `frame`, with the factor to their pixels
+        self._film: tuple[object, Plate, PlateRenderer, float] | None = None  # of `frame`, and the factor as below
+        self._live: dict[object, tuple[Shown, float]] = {}  # of `frame`, with the factor to their pixels
 
     @cached_property
     def motion(self) -> MotionGenerator:
@@ -120,11 +140,17 @@ class Engine:
             )
         if total > MOST_FRAMES:
             raise InputError(f"{request.audio} gives {total} frames, a take holds {MOST_FRAMES}: cut it in two.")
-        picture = image.load(request.image)
-        face = _face(picture, request)
-        if request.side and request.side < max(picture.size):
-            factor = request.side / max(picture.size)
-            picture, face = _smaller(picture, factor), find.face_of(face.mesh * np.float32(factor), 1.0)
+        plate = None
+        if is_picture(request.image):
+            picture = image.load(request.image)
+            face = _face(picture, request)
+            if request.side and request.side < max(picture.size):
+                factor = request.side / max(picture.size)
+                picture, face = _smaller(picture, factor), find.face_of(face.mesh * np.float32(factor), 1.0)
+        else:
+            request = replace(request, head=0.0, blinks=0.0, brows=0.0, gaze=0.0, shoulders=0.0)
+            plate = _plate(request, total, progress, note)
+            picture, face = plate.picture(), plate.face
         style_path = style_file.named(request.style)
         style = style_file.load(style_path) if style_path else None
         patterns = _patterns(request, style, picture, face, note)
@@ -146,6 +172,7 @@ class Engine:
             "face": request.face,
             "motion": self.motion.fingerprint,
             **_output(request),
+            **({"since": request.since} if plate is not None else {}),
         }
         with (
             alone(request.out),
@@ -158,12 +185,12 @@ class Engine:
                 if made.source_mesh is not None:
                     face = find.face_of(made.source_mesh, 1.0)  # to the last bit, whatever machine goes on
             else:
-                made = self._moved(heard, total, request, style, face, progress, note)
+                made = self._moved(heard, total, request, style, plate or face, progress, note)
                 made.size, made.image_sha256 = picture.size, picture.sha256
                 made.save(file)
-            _keep(patterns, take)
+            _keep(patterns, plate, take)
             heard_too = sound if request.preview else None
-            return self._frames(take, picture, face, made, None, heard_too, progress, patterns)
+            return self._frames(take, picture, face, plate, made, None, heard_too, progress, patterns)
 
     def _moved(
         self,
@@ -171,11 +198,11 @@ class Engine:
         total: int,
         request: DubRequest,
         style: Style | None,
-        face: Face,
+        face: Face | Plate,
         progress: Progress,
         note: Note,
     ) -> Landmarks:
-        """What the face does to the sound; of which picture is not said yet."""
+        """What the face of a portrait or film does to the sound; of which picture is not said yet."""
         times = np.arange(total, dtype=np.float64) * float(1 / request.fps)
         motion = self.motion.generate(
             open_audio(heard),
@@ -190,6 +217,10 @@ class Engine:
         )
         if motion.silent:
             note(f"{request.audio.name} is silent: the mouth stays still.")
+        if isinstance(face, Plate):
+            landmarks, pose = place_in_film(motion, face.landmarks, face.closed)
+            landmarks[~face.seen] = face.landmarks[~face.seen]
+            return Landmarks(landmarks, pose, request.fps, (1, 1), face.face.landmarks, face.face.mesh)
         landmarks, pose = place(motion, face, spend=True)
         made = Landmarks(landmarks, pose, request.fps, (1, 1), face.landmarks, face.mesh)
         if request.gaze:
@@ -226,7 +257,8 @@ class Engine:
             raise InputError(
                 f"{request.take / 'take.json'} is damaged ({problem}): generate the take again."
             ) from problem
-        face = find.face_of(old.source_mesh, 1.0)
+        plate = Plate.load(request.take / PLATE, again.image) if not is_picture(again.image) else None
+        face = plate or find.face_of(old.source_mesh, 1.0)
         made = self._moved(again.audio, len(old.landmarks), again, style, face, progress, note)
         made.size, made.image_sha256 = old.size, old.image_sha256
         made.save(request.out)
@@ -236,7 +268,8 @@ class Engine:
         """Landmarks to a take of frames. Raises ParlandoError, Cancelled."""
         format = Format.named(request.format, request.linear)
         asked = Landmarks.load(request.landmarks)
-        picture = image.load(request.image)
+        plate = None if is_picture(request.image) else _plate_of(request, len(asked.landmarks))
+        picture = plate.picture() if plate is not None else image.load(request.image)
         style_path = style_file.named(request.style)
         # The landmarks have the style already: only its mouth, and whether it can be used, are of interest.
         style = style_file.load(style_path) if style_path is not None else None
@@ -252,7 +285,9 @@ class Engine:
             snap(asked, old)
             asked.shoulders = old.shoulders if asked.shoulders is None else asked.shoulders
         known = next((lm for lm in (asked, old) if lm is not None and lm.image_sha256 == picture.sha256), None)
-        if known is not None and known.source_mesh is not None and request.points is None:
+        if plate is not None:
+            face = plate.face
+        elif known is not None and known.source_mesh is not None and request.points is None:
             face = find.face_of(known.source_mesh, 1.0)
         else:
             face = _face(picture, request)
@@ -271,11 +306,12 @@ class Engine:
             "style": sha256(style_path) if style_path else None,
             **({"mouth": [one.fingerprint for one in patterns]} if patterns else {}),
             **_output(request),
+            **({"plate": plate.fingerprint} if plate is not None else {}),
         }
         with alone(request.out), _taking(Take.open(request.out, _plain(request), identity, format)) as take:
             asked.save(take.folder / "landmarks.npz")
-            _keep(patterns, take)
-            return self._frames(take, picture, face, asked, request.take, sound, progress, patterns)
+            _keep(patterns, plate, take)
+            return self._frames(take, picture, face, plate, asked, request.take, sound, progress, patterns)
 
     def frame(self, request: FrameRequest) -> dict[str, Any]:
         """One picture of the portrait at these landmarks, the same pixels `render` gives; smaller with `side`.
@@ -285,16 +321,16 @@ class Engine:
         begun = time.perf_counter()
         points = np.asarray(request.landmarks, np.float32)
         gaze = np.asarray(request.gaze or (0.0, 0.0), np.float32)
-        renderer, factor = self._live_renderer(request)
-        pixels = renderer.render(points * np.float32(factor) if factor != 1.0 else points, gaze)
+        show, factor = self._live_renderer(request)
+        pixels = show(points * np.float32(factor) if factor != 1.0 else points, gaze)
         texts = {"Software": f"Parlando {__version__}", "Description": "Synthetic picture made by Parlando"}
         with replacing(request.out) as part:
             part.write_bytes(encode_png(pixels, texts))
         size = [pixels.shape[1], pixels.shape[0]]
         return {"frame": str(request.out), "size": size, "seconds": round(time.perf_counter() - begun, 4)}
 
-    def _live_renderer(self, request: FrameRequest) -> tuple[Renderer, float]:
-        """The renderer of a frame's portrait and the factor from its pixels to the renderer's; some are kept."""
+    def _live_renderer(self, request: FrameRequest) -> tuple[Shown, float]:
+        """What renders a frame's portrait, and the factor from its pixels to the renderer's; some are kept."""
         known_face = request.take / "landmarks.npz" if request.take is not None else None
         try:
             stamps = tuple(
@@ -302,10 +338,20 @@ class Engine:
             )
         except OSError as problem:
             raise InputError(f"{problem.filename} is not there any more: generate the take again.") from problem
-        key = (stamps, request.face, request.side)
+        key = (stamps, request.face, request.side, request.number)
         if key in self._live:
             self._live[key] = self._live.pop(key)  # the last used comes last
             return self._live[key]
+        if is_picture(request.image):
+            made = self._live_still(request, known_face)
+        else:
+            made = self._live_moving(request, stamps)
+        self._live[key] = made
+        while len(self._live) > LIVE_KEPT:
+            del self._live[next(iter(self._live))]
+        return made
+
+    def _live_still(self, request: FrameRequest, known_face: Path | None) -> tuple[Shown, float]:
         picture = image.load(request.image)
         known = Landmarks.load(known_face) if known_face is not None else None
         if known is not None and known.image_sha256 == picture.sha256 and known.source_mesh is not None:
@@ -320,10 +366,25 @@ class Engine:
             made = Renderer(_smaller(picture, factor), small, self.device, False, patterns, shoulders)
         else:
             made = self._render_of(picture, face, False, patterns, shoulders)
-        self._live[key] = made, factor
-        while len(self._live) > LIVE_KEPT:
-            del self._live[next(iter(self._live))]
-        return made, factor
+        return made.render, factor
+
+    def _live_moving(self, request: FrameRequest, stamps: object) -> tuple[Shown, float]:
+        """The same of a frame of a film."""
+        if request.take is None or request.number is None:
+            raise InputError(f"{request.image.name} is a film: name its take and which of its frames is meant.")
+        filmed = (stamps, request.side)
+        if self._film is None or self._film[0] != filmed:
+            whole = Plate.load(request.take / PLATE, request.image)
+            plate = whole.smaller(request.side)
+            patterns = pattern.load(request.take / PATTERNS)
+            reference = Renderer(plate.picture(), plate.face, self.device, False, patterns)
+            self._film = filmed, plate, PlateRenderer(reference), plate.scale / whole.scale
+        _, plate, renderer, factor = self._film
+        if request.number >= len(plate.numbers):
+            raise InputError(f"{request.take} has {len(plate.numbers)} frames, number {request.number} is asked for.")
+        number = int(plate.numbers[request.number])
+        rgb, mesh = plate.frame(number), plate.meshes[number]
+        return lambda points, gaze: renderer.render(rgb, mesh, points, gaze), factor
 
     def _hear(self, path: Path, sound: Sound, take: Take, progress: Progress) -> Path:
         """audio.wav of the take: what the motion is made from. A WAV there already is the one asked for, which the
@@ -365,6 +426,7 @@ class Engine:
         take: Take,
         picture: Picture,
         face: Face,
+        plate: Plate | None,
         made: Landmarks,
         old: Path | None,
         sound: Sound | None,
@@ -372,7 +434,9 @@ class Engine:
         patterns: Sequence[Pattern],
     ) -> Result:
         """Makes the frames that are not there yet, in order, on all cores, and the preview with sound where wanted."""
-        renderer = self._render_of(picture, face, take.format.deep, patterns, made.shoulders or 0.0)
+        deep = take.format.deep
+        portrait = self._render_of(picture, face, deep and plate is None, patterns, made.shoulders or 0.0)
+        renderer = Still(portrait) if plate is None else Moving(plate, portrait, self.threads, deep)
         hashes = frame_hashes(renderer.fingerprint + take.format.mark, made.landmarks, made.gaze)
         total = len(hashes)
         take.save(
@@ -391,10 +455,10 @@ class Engine:
                 if older is not None and older.has_mattes(mattes, index, hashes[index]):
                     take.adopt_mattes(mattes, index, older)
                 else:
-                    take.write_mattes(index, renderer.mattes(made.landmarks[index]), hashes[index])
+                    take.write_mattes(index, renderer.mattes(index, made.landmarks[index]), hashes[index])
             if not take.has_frame(index, hashes[index]):
                 if older is None or not older.has_frame(index, hashes[index]):
-                    frame = renderer.render(made.landmarks[index], looks[index])
+                    frame = renderer.render(index, made.landmarks[index], looks[index])
                     take.write_frame(index, frame, hashes[index])
                     return True, to_8_bit(frame) if want_preview else None
                 take.adopt_frame(index, older.frame_path(index))
@@ -501,8 +565,39 @@ def _patterns(
     return [replace(one, lips=request.mouth == "style") for one in style.patterns]
 
 
-def _keep(patterns: Sequence[Pattern], take: Take) -> None:
+def _plate(request: DubRequest, total: int, progress: Progress, note: Note) -> Plate:
+    """The film that is asked for, its face followed, or known from an interrupted run."""
+    if request.points is not None:
+        raise InputError(f"Points are placed by hand on pictures, {request.image.name} is a film: leave them out.")
+    kept = request.out / PLATE
+    if kept.exists():
+        return Plate.load(kept, request.image)
+    times = np.arange(total, dtype=np.float64) * float(1 / request.fps)
+    plate = Plate.of(request.image, request.since, times, request.face, progress)
+    if plate.ends:
+        note(f"{request.image.name} ends before the sound: its last frame stays.")
+    if lost := int((~plate.seen).sum()):
+        note(f"{lost} frames of {request.image.name} show no face: they stay as they are.")
+    return plate.smaller(request.side)
+
+
+def _plate_of(request: RenderRequest, total: int) -> Plate:
+    """The film of the older take. Raises InputError."""
+    if request.take is None:
+        raise InputError(f"{request.image.name} is a film: name the take the landmarks were made for.")
+    plate = Plate.load(request.take / PLATE, request.image)
+    if len(plate.numbers) != total:
+        raise InputError(
+            f"{request.landmarks} has {total} frames, {request.take} {len(plate.numbers)}: not of one take."
+        )
+    return plate
+
+
+def _keep(patterns: Sequence[Pattern], plate: Plate | None, take: Take) -> None:
     """In the take, for the rendering of its edits."""
+    if plate is not None and not (take.folder / PLATE).exists():
+        take.made.append(PLATE)
+        plate.save(take.folder / PLATE)
     if patterns:
         take.made.append(PATTERNS)
         pattern.save(patterns, take.folder / PATTERNS)

@@ -27,6 +27,8 @@ LIMITS: dict[str, tuple[float, float]] = {
     "face": (0, 9999),
     "side": (64, 100_000),
     "fit": (0.0, 3600.0),
+    "number": (0, MOST_FRAMES),
+    "since": (-86400.0, 86400.0),
 }
 HUGE = 1e300  # no number in use comes near, NaN is not below it
 CALLED = {
@@ -86,6 +88,7 @@ class DubRequest(Request):
     mouth: str = "own"
     side: int | None = None  # longer side of the frames, where they shall be smaller than the portrait
     shoulders: float = 1.0  # how far they follow the head
+    since: float = 0.0  # s of a film that is the portrait at which the sound begins
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ class FrameRequest(Request):
     take: Path | None = None  # made from the same portrait: it knows the face
     face: int = 0
     side: int | None = None  # longer side of the picture made, where that shall be smaller than the portrait
+    number: int | None = None  # which of the take's frames, from 0, where the portrait is a film
 
     def __post_init__(self) -> None:
         super().__post_init__()

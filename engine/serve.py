@@ -72,9 +72,10 @@ class _Job:
         self.cancelled = threading.Event()
         self.begun = self.told = 0.0
         self.stage = ""
+        self.filmed = False  # the portrait is a film
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        from engine.job import STAGES
+        from engine.job import FILM_STAGES, STAGES
 
         if self.cancelled.is_set():
             raise Cancelled
@@ -84,18 +85,20 @@ class _Job:
         if now - self.told < _PROGRESS_INTERVAL and done < total:
             return
         self.told = now
+        self.filmed |= stage == "film"
+        stages = FILM_STAGES if self.filmed else STAGES
         before = 0.0
-        for name, share in STAGES.items():
+        for name, share in stages.items():
             if name == stage:
                 break
             before += share
-        fraction = min(1.0, before + STAGES.get(stage, 0.0) * done / max(1, total))
-        if stage not in STAGES:  # the one stage of a smaller job
+        fraction = min(1.0, before + stages.get(stage, 0.0) * done / max(1, total))
+        if stage not in stages:  # the one stage of a smaller job
             fraction = min(1.0, done / max(1, total))
         left = None
         if done and now - self.begun > 1.0:
             left = (now - self.begun) / done * (total - done)
-            if stage in STAGES and list(STAGES)[-1] != stage:
+            if stage in stages and list(stages)[-1] != stage:
                 left = None  # what comes after is not known yet
         self.wire.send(
             "progress",

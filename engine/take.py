@@ -6,7 +6,7 @@
                     source_landmarks and source_mesh
     frames/         000001.png …, or .exr, each carrying its own hash
     mattes/         where asked for: head/000001.png …, face/…, mouth/…, of the frames' own format
-    patterns.safetensors, preview.mp4     optional
+    patterns.safetensors, plate.npz, preview.mp4     optional
 
 Every file is written under another name and renamed, so it is whole or absent. A frame knows its hash (a PNG text), so
 a take that was interrupted, at any moment and by anything, resumes by making just the frames that are not there.
@@ -57,8 +57,9 @@ _REFUSED = {
 }
 SNAP_GAZE = 0.05  # degrees, likewise
 PATTERNS = "patterns.safetensors"  # what a take's mouth may show beside the portrait's own
+PLATE = "plate.npz"  # where the face is in a take's film, see engine/plate.py
 PART = ".part"  # suffix of a file that is being written
-OWN = "landmarks.npz", "preview.mp4", PATTERNS  # files that only a take's own job writes
+OWN = "landmarks.npz", "preview.mp4", PATTERNS, PLATE  # files that only a take's own job writes
 PIECE = 1 << 16  # numbers of an array written at once
 
 

@@ -57,7 +57,7 @@ class PlateRenderer:
         unit = shape.frame.unit
         left = residual(own, target, STILL, unit)
         reached = np.concatenate([own[:, :2] + left, target[:, 2:]], axis=1)
-        eyes = bool(np.any(gaze)) or np.abs(left[list(LIDS)]).max() > MOVED
+        eyes = bool(np.any(gaze) or np.abs(left[list(LIDS)]).max() > MOVED)
         moved = np.concatenate([np.flatnonzero(np.abs(left).max(1) > MOVED), list(MOUTH), *([range(36, 48)] * eyes)])
         box = around(
             np.concatenate([own[moved.astype(int), :2], reached[MOUTH, :2]]),

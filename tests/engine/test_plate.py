@@ -1,0 +1,211 @@
+"""Moving plates: a film whose mouth says something else, through real video files."""
+
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from engine.errors import InputError
+from engine.face.mesh import IBUG
+from engine.face.track import frames_at, track
+from engine.job import Engine
+from engine.plate import Plate, gaps
+from engine.render.plate import matched
+from engine.request import DubRequest, FrameRequest, RenderRequest, RestyleRequest
+from engine.take import Landmarks, read_frame
+
+FPS = Fraction(25)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine("cpu")
+
+
+@pytest.fixture(scope="module")
+def film(engine: Engine, words: Path, portrait: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1.5 s of a head that moves and speaks, 38 frames."""
+    folder = tmp_path_factory.mktemp("film")
+    engine.dub(DubRequest(words, portrait, folder / "take", fps=FPS, side=320))
+    shutil.copy(folder / "take" / "preview.mp4", folder / "film.mp4")
+    return folder / "film.mp4"
+
+
+@pytest.fixture(scope="module")
+def take(engine: Engine, film: Path, silence: Path) -> Path:
+    """Its mouth shut: the first second of it, heard as silence."""
+    engine.dub(DubRequest(silence, film, film.parent / "shut", fps=FPS))
+    return film.parent / "shut"
+
+
+def frames_of(take: Path) -> list[np.ndarray]:
+    return [read_frame(path) for path in sorted((take / "frames").glob("*"))]
+
+
+def test_only_the_mouth_says_something_else(take: Path, film: Path) -> None:
+    made, plate = Landmarks.load(take / "landmarks.npz"), Plate.load(take / "plate.npz", film)
+    assert made.landmarks.shape == (25, 68, 3) and made.size == plate.size == (320, 320)
+    assert np.abs((made.landmarks - plate.landmarks)[:, 17:48]).max() < 1e-3
+    shown, own = frames_of(take), frames_at(film, list(range(25)))
+    differ = np.stack([np.abs(a.astype(int) - b).max(2) for a, b in zip(shown, own, strict=True)])
+    eyes, (x, y) = int(plate.landmarks[:, 36:48, 1].max()), plate.landmarks[:, 60:68, :2].mean((0, 1)).astype(int)
+    assert differ[:, :eyes].max() <= 2 and differ[:, :eyes].mean() < 0.01 and not differ[:, :20].any()
+    assert differ[:, y - 3 : y + 3, x].max() > 40
+    # What the tracker sees in the pictures made: lips that hardly part, where the film's do.
+    seen, before = (gaps(track(path).landmarks[:25]) for path in (take / "preview.mp4", film))
+    assert np.percentile(before, 90) > 0.08 and np.percentile(seen, 90) < 0.35 * np.percentile(before, 90)
+
+
+def test_frames_follow_the_film_in_time(film: Path) -> None:
+    """Whatever the take's frame rate, wherever it begins, and where the film is too short."""
+    times = np.arange(10) / 12
+    assert Plate.of(film, 0.0, times).numbers.tolist() == [0, 2, 4, 6, 8, 10, 13, 15, 17, 19]
+    later = Plate.of(film, 0.4, np.arange(10) / 25)
+    assert later.numbers.tolist() == list(range(10)) and not later.ends
+    assert np.array_equal(later.frame(0), frames_at(film, [10])[0])
+    early = Plate.of(film, -0.2, np.arange(10) / 25)
+    assert early.numbers.tolist() == [0, 0, 0, 0, 0, 0, 1, 2, 3, 4]
+    short = Plate.of(film, 1.2, np.arange(20) / 25)
+    assert short.numbers.tolist() == [*range(8), *[7] * 12] and short.ends
+    with pytest.raises(InputError, match=r"film\.mp4 has no picture from 9\.0 s"):
+        Plate.of(film, 9.0, times)
+
+
+def test_edits_render_what_changed(engine: Engine, take: Path, film: Path, tmp_path: Path) -> None:
+    made = Landmarks.load(take / "landmarks.npz")
+    made.landmarks[7:10, [57, 66, 8], 1] += 6.0
+    made.save(tmp_path / "edited.npz")
+    request = RenderRequest(tmp_path / "edited.npz", film, tmp_path / "take", take=take, preview=False)
+    result = engine.render(request)
+    assert (result.rendered, result.reused) == (3, 22)
+    before, after = frames_of(take), frames_of(tmp_path / "take")
+    assert [k for k in range(25) if not np.array_equal(before[k], after[k])] == [7, 8, 9]
+    # The live picture is the very frame.
+    asked = FrameRequest(made.landmarks[8].tolist(), film, tmp_path / "live.png", take=take, number=8)
+    engine.frame(asked)
+    assert np.array_equal(read_frame(tmp_path / "live.png"), after[8])
+    smaller = FrameRequest(made.landmarks[8].tolist(), film, tmp_path / "small.png", take=take, number=8, side=160)
+    assert engine.frame(smaller)["size"] == [160, 160]
+    # A take of the edits is edited on.
+    made.landmarks[3, 51, 1] -= 4.0
+    made.save(tmp_path / "again.npz")
+    again = RenderRequest(tmp_path / "again.npz", film, tmp_path / "more", take=tmp_path / "take", preview=False)
+    assert engine.render(again).rendered == 1
+
+
+def test_a_frame_left_as_the_film_has_it_is_the_films(engine: Engine, take: Path, film: Path, tmp_path: Path) -> None:
+    made, plate = Landmarks.load(take / "landmarks.npz"), Plate.load(take / "plate.npz", film)
+    made.landmarks[4] = plate.landmarks[4]
+    made.save(tmp_path / "edited.npz")
+    engine.render(RenderRequest(tmp_path / "edited.npz", film, tmp_path / "take", take=take, preview=False))
+    assert np.array_equal(frames_of(tmp_path / "take")[4], frames_at(film, [4])[0])
+
+
+def test_lids_of_a_film_can_be_shut(engine: Engine, take: Path, film: Path, tmp_path: Path) -> None:
+    points = Landmarks.load(take / "landmarks.npz").landmarks[0]
+    shut = points.copy()
+    shut[[37, 38, 43, 44]] = shut[[41, 40, 47, 46]]
+    pictures = []
+    for name, landmarks in (("open", points), ("shut", shut)):
+        engine.frame(FrameRequest(landmarks.tolist(), film, tmp_path / f"{name}.png", take=take, number=0))
+        pictures.append(read_frame(tmp_path / f"{name}.png").astype(int))
+    y = int(points[36:48, 1].mean())
+    eyes = np.s_[y - 8 : y + 8, int(points[36, 0]) : int(points[45, 0])]
+    assert np.abs(pictures[0] - pictures[1])[eyes].max() > 60
+    assert np.abs(pictures[0] - pictures[1])[:40].max() == 0
+
+
+def test_where_the_face_is_not_seen_the_film_stays(engine: Engine, film: Path, words: Path, tmp_path: Path) -> None:
+    frames = frames_at(film, list(range(20)))
+    frames[8:14] = [np.full_like(frames[0], 90)] * 6
+    with av.open(str(tmp_path / "gap.mp4"), "w") as out:
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.bit_rate = *frames[0].shape[:2], 6_000_000
+        for pixels in frames:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        out.mux(stream.encode())
+    notes: list[str] = []
+    gap = tmp_path / "gap.mp4"
+    engine.dub(DubRequest(words, gap, tmp_path / "take", fps=FPS, frames=20, preview=False), note=notes.append)
+    assert notes == ["6 frames of gap.mp4 show no face: they stay as they are."]
+    shown, own = frames_of(tmp_path / "take"), frames_at(gap, list(range(20)))
+    same = [np.array_equal(a, b) for a, b in zip(shown, own, strict=True)]
+    assert all(same[8:14]) and not any(same[2:8])
+
+
+def test_resumed(engine: Engine, take: Path, film: Path, silence: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(take, copy)
+    for number in (3, 11):
+        (copy / "frames" / f"{number:06d}.png").unlink()
+    result = engine.dub(DubRequest(silence, film, copy, fps=FPS))
+    assert (result.rendered, result.reused) == (2, 23)
+    assert all(np.array_equal(a, b) for a, b in zip(frames_of(take), frames_of(copy), strict=True))
+
+
+def test_restyled(engine: Engine, film: Path, words: Path, tmp_path: Path) -> None:
+    engine.dub(DubRequest(words, film, tmp_path / "take", fps=FPS, preview=False, side=160))
+    engine.restyle(RestyleRequest(tmp_path / "take", tmp_path / "lively.npz", Path("lively")))
+    lively, was = (
+        Landmarks.load(file).landmarks for file in (tmp_path / "lively.npz", tmp_path / "take/landmarks.npz")
+    )
+    assert np.abs((lively - was)[:, 17:48]).max() < 1e-3 and np.abs((lively - was)[:, 48:]).max() > 0.2
+
+
+def test_formats_and_mattes(engine: Engine, film: Path, words: Path, tmp_path: Path) -> None:
+    request = DubRequest(words, film, tmp_path / "take", fps=FPS, frames=3, preview=False, format="png16", mattes=True)
+    engine.dub(request)
+    eight = DubRequest(words, film, tmp_path / "eight", fps=FPS, frames=3, preview=False)
+    engine.dub(eight)
+    for sixteen, plain in zip(frames_of(tmp_path / "take"), frames_of(tmp_path / "eight"), strict=True):
+        assert np.abs(sixteen.astype(int) - plain).max() <= 2
+    matte = cv2.imread(str(tmp_path / "take" / "mattes" / "face" / "000002.png"), cv2.IMREAD_UNCHANGED)
+    points = Plate.load(tmp_path / "take" / "plate.npz", film).landmarks[1]
+    x, y = points[30, :2].astype(int)
+    assert matte.dtype == np.uint16 and matte[y, x] > 65000 and matte[5, 5] == 0
+
+
+def test_what_cannot_be(engine: Engine, take: Path, film: Path, words: Path, tmp_path: Path) -> None:
+    landmarks = take / "landmarks.npz"
+    points = Landmarks.load(landmarks).landmarks[0].tolist()
+    with pytest.raises(InputError, match="is a film: name the take"):
+        engine.render(RenderRequest(landmarks, film, tmp_path / "a"))
+    with pytest.raises(InputError, match="Points are placed by hand on pictures"):
+        engine.dub(DubRequest(words, film, tmp_path / "b", points=points))
+    with pytest.raises(InputError, match="name its take and which of its frames"):
+        engine.frame(FrameRequest(points, film, tmp_path / "c.png", take=take))
+    with pytest.raises(InputError, match="has 25 frames, number 25 is asked for"):
+        engine.frame(FrameRequest(points, film, tmp_path / "c.png", take=take, number=25))
+    other = tmp_path / "other.mp4"
+    other.write_bytes(film.read_bytes() + b"\0")
+    with pytest.raises(InputError, match=r"other\.mp4 is not the film"):
+        engine.render(RenderRequest(landmarks, other, tmp_path / "d", take=take))
+    broken = tmp_path / "broken"
+    shutil.copytree(take, broken)
+    (broken / "plate.npz").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"plate\.npz is damaged"):
+        engine.render(RenderRequest(landmarks, film, tmp_path / "e", take=broken))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "other.mp4"]
+
+
+def test_colours_are_matched_where_both_show_the_same() -> None:
+    rng = np.random.default_rng(0)
+    laid = rng.uniform(80, 120, (60, 80, 3)).astype(np.float32)
+    ramp = np.linspace(0.8, 1.2, 80, dtype=np.float32)[None, :, None]
+    where = np.ones((60, 80), bool)
+    where[20:40, 20:60] = False
+    frame = laid * ramp
+    frame[20:40, 20:60] = 255  # what is not compared does not count
+    gain = matched(laid, frame, where, 8.0)
+    assert np.abs(gain - ramp)[5:-5, 5:-5].max() < 0.08 and np.abs(matched(laid, laid, where, 8.0) - 1).max() < 1e-3
+
+
+def test_the_reference_is_a_closed_mouth(film: Path) -> None:
+    plate = Plate.of(film, 0.0, np.arange(38) / 25)
+    every = gaps(plate.meshes[:, IBUG])
+    assert every[plate.reference] <= max(0.01, float(np.percentile(every, 10)))
+    assert gaps(plate.closed).max() <= np.percentile(every, 15)
