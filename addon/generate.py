@@ -93,6 +93,7 @@ def generate(scene: bpy.types.Scene, strip_name: str = "") -> Job:
             "face": settings.face,
             "points": placing.points_of(scene),
             "mouth": settings.mouth.lower(),
+            "since": round(portrait.second_of(scene, strip, compat.left(strip)), 6),
             "preview": False,
             "out": str(folder),
             **takes.output(settings.format, settings.mattes),

@@ -131,7 +131,7 @@ def _look(scene: bpy.types.Scene) -> bool:
     image = Path(bpy.path.abspath(take.image))
     if not image.is_file():
         raise Problem(f"The portrait {image} of the take “{take.name}” is gone: put it back there.")
-    _ask(scene, rig, folder, image, take.face, points, gaze, preview)
+    _ask(scene, rig, folder, image, take.face, index, points, gaze, preview)
     return True
 
 
@@ -141,11 +141,12 @@ def _ask(
     take: Path,
     image: Path,
     face: int,
+    index: int,
     points: np.ndarray,
     gaze: np.ndarray,
     preview: bool,
 ) -> None:
-    """Sends one request for the points (68, 3) px and gaze (2,) degrees."""
+    """Sends one request for the points (68, 3) px and gaze (2,) degrees on frame `index` of the take."""
     out = Path(bpy.app.tempdir) / "parlando_live"
     out.mkdir(parents=True, exist_ok=True)
     _state.asked += 1
@@ -155,6 +156,7 @@ def _ask(
         "image": str(image),
         "take": str(take),
         "face": face,
+        "number": index,
         "side": PREVIEW_SIDE if preview else None,
         "out": str(out / f"live_{_state.asked % KEPT_FILES}.png"),
     }

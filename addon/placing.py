@@ -74,6 +74,8 @@ def why_not(scene: bpy.types.Scene) -> str:
     """Why points cannot be placed; empty when they can."""
     if reason := portrait.why_none(scene):
         return reason
+    if portrait.is_movie(scene):
+        return "Points are placed on pictures: the portrait is a movie"
     return "" if preferences.engine_python() else preferences.NO_ENGINE
 
 

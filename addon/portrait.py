@@ -1,4 +1,5 @@
-"""The portrait as a file the engine can read: a file as it is; datablocks that exist only in Blender as a copy.
+"""The portrait as a file the engine can read: a file as it is; datablocks that exist only in Blender as a copy. It may
+be a movie, whose frames then get another mouth.
 
 Pixels are handed over as they are displayed (sRGB, straight alpha), never through the scene's view transform.
 """
@@ -11,9 +12,10 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import strips
+from . import audio, compat, movies, strips
 from .problem import Problem
 
+STRIPS = {"IMAGE", "MOVIE"}
 _FLOAT_SUFFIXES = {".exr", ".hdr"}  # linear files: handed over as the sRGB picture Blender shows
 
 
@@ -22,14 +24,34 @@ def why_none(scene: bpy.types.Scene) -> str:
     settings = scene.parlando
     if settings.portrait_source == "STRIP":
         strip = strips.by_name(scene, settings.portrait_strip)
-        if strip is None or strip.type != "IMAGE":
-            return "Choose the image strip of the portrait"
+        if strip is None or strip.type not in STRIPS:
+            return "Choose the image strip of the portrait, or a movie strip"
     elif settings.portrait_source == "IMAGE":
         if settings.portrait_image is None:
             return "Choose the portrait's image"
     elif not settings.portrait_file:
         return "Choose a portrait"
     return ""
+
+
+def is_movie(scene: bpy.types.Scene) -> bool:
+    """Whether it is a film: head, eyes and brows are the film's then."""
+    settings = scene.parlando
+    if settings.portrait_source == "FILE":
+        return Path(settings.portrait_file).suffix.lower() in bpy.path.extensions_movie
+    strip = strip_of(scene)
+    return strip is not None and strip.type == "MOVIE"
+
+
+def second_of(scene: bpy.types.Scene, sound: Any, frame: int) -> float:
+    """The second of the portrait's film that belongs to a frame of the timeline; of a film chosen as a file, which has
+    no place there, it begins with the sound. Raises Problem."""
+    if not is_movie(scene):
+        return 0.0
+    strip = strip_of(scene)
+    if strip is None:
+        return float((frame - compat.left(sound)) / audio.fps_of(scene))
+    return movies.second_at(scene, strip, frame)
 
 
 def strip_of(scene: bpy.types.Scene) -> Any | None:
@@ -45,6 +67,8 @@ def file_of(scene: bpy.types.Scene, folder: Path) -> Path:
     settings = scene.parlando
     if settings.portrait_source == "STRIP":
         strip = strips.by_name(scene, settings.portrait_strip)
+        if strip.type == "MOVIE":
+            return movies.path_of(strip)
         element = strip.strip_elem_from_frame(scene.frame_current) or strip.elements[0]
         path = Path(bpy.path.abspath(strip.directory)) / element.filename
         return _existing(path, f"The picture of the strip “{strip.name}” is missing: {path}. Replace or find it.")

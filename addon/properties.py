@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
-from . import jobs, live, pins, strips, touch
+from . import jobs, live, pins, portrait, strips, touch
 
 if TYPE_CHECKING:
     from bpy.types import Context
 
 
-def _is_image_strip_name(self: "ParlandoScene", context: "Context", edit_text: str) -> list[str]:
+def _portrait_strips(self: "ParlandoScene", context: "Context", edit_text: str) -> list[str]:
     scene: Any = self.id_data
-    return [strip.name for _, strip in strips.in_scene(scene) if strip.type == "IMAGE"]
+    return [strip.name for _, strip in strips.in_scene(scene) if strip.type in portrait.STRIPS]
 
 
 class ParlandoTake(bpy.types.PropertyGroup):
@@ -55,16 +55,21 @@ class ParlandoScene(bpy.types.PropertyGroup):
         name="Portrait",
         description="Where the portrait comes from",
         items=(
-            ("STRIP", "Strip", "An image strip of the Sequencer, its picture at the current frame"),
+            (
+                "STRIP",
+                "Strip",
+                "An image strip of the Sequencer, its picture at the current frame; or a movie strip, whose mouth then "
+                "says the sound while head and eyes stay as they are",
+            ),
             ("IMAGE", "Image", "An image of this blend file, a generated or packed one too"),
-            ("FILE", "File", "A picture on disk"),
+            ("FILE", "File", "A picture or movie on disk"),
         ),
         default="FILE",
     )
     portrait_strip: bpy.props.StringProperty(
         name="Portrait Strip",
-        description="The image strip that shows the portrait; the take is placed in the picture as it is",
-        search=_is_image_strip_name,
+        description="The image or movie strip that shows the portrait; the take is placed in the picture as it is",
+        search=_portrait_strips,
         search_options={"SUGGESTION"},
     )
     portrait_image: bpy.props.PointerProperty(name="Portrait Image", description="The portrait", type=bpy.types.Image)

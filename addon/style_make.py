@@ -12,7 +12,7 @@ from typing import Any
 
 import bpy
 
-from . import audio, compat, jobs, preferences, pump, strips, styles
+from . import compat, jobs, movies, preferences, pump, strips, styles
 from .jobs import Job
 from .problem import Problem
 
@@ -81,7 +81,7 @@ def make(scene: bpy.types.Scene, strip_name: str = "", name: str = "") -> Job:
                 raise Problem(f"{path} does not exist: choose another video or folder.")
             params["source"] = str(path)
         elif strip.type == "MOVIE":
-            params["source"] = str(_movie(strip))
+            params["source"] = str(movies.path_of(strip))
             params["start"], params["end"] = seconds_of(scene, strip)
             words[params["source"]] = f"“{strip.name}”"
         else:
@@ -103,25 +103,8 @@ def make(scene: bpy.types.Scene, strip_name: str = "", name: str = "") -> Job:
 
 def seconds_of(scene: bpy.types.Scene, strip: Any) -> tuple[float, float]:
     """From which second of its file to which a movie strip shows. Raises Problem."""
-    if len(getattr(strip, "retiming_keys", ())) > 0:
-        raise Problem(f"The strip “{strip.name}” is retimed: remove its retiming keys, or choose its file instead.")
-    rate = float(strip.fps)
-    if rate <= 0 or compat.content_frames(strip) < 1:
-        raise Problem(f"The movie of the strip “{strip.name}” cannot be read: replace it.")
-    # Blender either shows the file's frames one by one or, as it adds them by default, at their own speed.
-    by_frame, by_time = 1.0, rate / float(audio.fps_of(scene))
-    seen = compat.content_frames(strip) / max(1.0, compat.untrimmed_frames(strip))
-    step = min(by_frame, by_time, key=lambda one: abs(one - seen)) / rate  # s of the file to a frame of the timeline
-    begin = (compat.left(strip) - compat.content_start(strip)) * step + compat.content_trim(strip) / rate
-    end = begin + strips.frames_of(strip) * step
+    begin, end = (movies.second_at(scene, strip, frame) for frame in (compat.left(strip), compat.right(strip)))
     return max(0.0, begin), max(0.0, end)
-
-
-def _movie(strip: Any) -> Path:
-    path = Path(bpy.path.abspath(strip.filepath))
-    if not path.is_file():
-        raise Problem(f"The movie of the strip “{strip.name}” is missing: {path}. Replace or find it.")
-    return path
 
 
 def _pictures(strip: Any) -> list[Path]:

@@ -96,6 +96,7 @@ def preview(scene: bpy.types.Scene) -> Job:
             "gaze": round(settings.gaze, 4),
             "face": settings.face,
             "points": placing.points_of(scene),
+            "since": round(portrait.second_of(scene, strip, compat.left(strip) + first), 6),
             "preview": False,
             "side": SIDE,
             "out": str(folder),

@@ -35,6 +35,7 @@ _SAME = (
     "face",
     "points",
     "mouth",
+    "since",
     "format",
     "linear",
     "mattes",

@@ -148,7 +148,6 @@ class Engine:
                 factor = request.side / max(picture.size)
                 picture, face = _smaller(picture, factor), find.face_of(face.mesh * np.float32(factor), 1.0)
         else:
-            request = replace(request, head=0.0, blinks=0.0, brows=0.0, gaze=0.0, shoulders=0.0)
             plate = _plate(request, total, progress, note)
             picture, face = plate.picture(), plate.face
         style_path = style_file.named(request.style)
@@ -338,14 +337,12 @@ class Engine:
             )
         except OSError as problem:
             raise InputError(f"{problem.filename} is not there any more: generate the take again.") from problem
-        key = (stamps, request.face, request.side, request.number)
+        still = is_picture(request.image)
+        key = (stamps, request.face, request.side, None if still else request.number)
         if key in self._live:
             self._live[key] = self._live.pop(key)  # the last used comes last
             return self._live[key]
-        if is_picture(request.image):
-            made = self._live_still(request, known_face)
-        else:
-            made = self._live_moving(request, stamps)
+        made = self._live_still(request, known_face) if still else self._live_moving(request, stamps)
         self._live[key] = made
         while len(self._live) > LIVE_KEPT:
             del self._live[next(iter(self._live))]

@@ -12,11 +12,12 @@ long options with underscores, e.g. for dub
     {"audio": str, "image": str, "style": str|null, "strength": 1.0, "fps": [24, 1], "frames": 264|null, "seed": 0,
      "head": 1.0, "blinks": 1.0, "brows": 1.0, "gaze": 1.0, "shoulders": 1.0, "face": 0,
      "points": [[x, y, z] × 68]|null,
-     "mouth": "own"|"inside"|"style", "preview": bool, "out": str}
+     "mouth": "own"|"inside"|"style", "since": 0.0, "preview": bool, "out": str}
 (`fps` is a fraction [numerator, denominator]; `frames`, where given, overrides T = round(duration × fps).)
 and for render
     {"landmarks": str, "image": str, "style": str|null, "take": str|null, "face": 0, "preview": bool, "out": str}
-(`side`, in dub: the longer side of the frames, where they shall be smaller than the portrait.)
+(`side`, in dub: the longer side of the frames, where they shall be smaller than the portrait; `since`: where `image` is
+a film, the second of it at which the sound begins.)
 and for style (a video, or a part of it from `start` to `end` seconds, or a folder of pictures → a style file, and
 beside it NAME.none.png, NAME.m.png, NAME.r.png, NAME.o.png: the face in its reference frames)
     {"source": str, "name": str, "out": str, "start": 1.5|null, "end": 9.0|null, "fit": 0.0,
@@ -32,8 +33,9 @@ and for head (a 3D head with face units) {"out": str, "wheels": str|null}
 `frame` renders one picture while somebody moves landmarks. It is no job: it does not wait behind one, and a newer
 request takes the place of one that still waits (that one is answered `cancelled`).
     {"landmarks": [[x, y, z] × 68] in pixels, "image": str, "take": str|null, "face": 0, "side": 512|null, "out": str,
-     "gaze": [right, up] in degrees|null}
-(`side`: the longer side of the picture made, where it shall be smaller than the portrait; `out`: the PNG to write.)
+     "gaze": [right, up] in degrees|null, "number": 12|null}
+(`side`: the longer side of the picture made, where it shall be smaller than the portrait; `out`: the PNG to write;
+`number`: which of the take's frames, from 0, where `image` is a film.)
 
 Engine → Blender, one object a line, each with "event":
     hello      {"protocol": 1, "engine": "0.1.0", "device": "cpu", "pid": 123}       once, when ready for jobs
@@ -85,7 +87,7 @@ def encode(message: dict[str, Any]) -> str:
     return json.dumps(message, ensure_ascii=True, separators=(",", ":")) + "\n"
 
 
-def request(number: int, verb: str, **params: Any) -> dict[str, Any]:
+def request(number: int, verb: str, /, **params: Any) -> dict[str, Any]:
     """A request message. Raises ProtocolError for an unknown verb."""
     if verb not in VERBS:
         raise ProtocolError(f"unknown verb {verb!r}")

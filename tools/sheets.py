@@ -1,4 +1,5 @@
-"""Contact sheets of different portraits that say one sentence: steps.jpg, strips.jpg and insides.jpg in docs/pictures.
+"""Contact sheets of portraits that say one sentence: steps.jpg, strips.jpg, insides.jpg, and plates.jpg of films that
+do, in docs/pictures.
 
     .venv/bin/python tools/sheets.py [--data ../shared/data] [--out docs/pictures] [--work FOLDER]
 
@@ -18,6 +19,7 @@ import av
 import cv2
 import numpy as np
 
+from engine.plate import Plate
 from engine.render.mouth import lip_gap
 from engine.take import Landmarks
 
@@ -27,6 +29,8 @@ TILE, MOUTH = 190, 100  # px
 STEPS, ROW = 6, 12
 WORN, WEARERS = ("ocasio_cortez", "hill"), (1, 2, 4)  # films of addresses, and which of SOURCES get their insides
 SECONDS = 4.0
+PLATES = ("hill", 1.0), ("obama_3", 0.0)  # films of addresses, and from which second on
+SHOWN = (10, 24, 30, 36, 55, 80)  # frames of them
 # What is shown, and where it comes from: of the demo, of portraits/, or a film of addresses/ and its frame.
 PORTRAITS = "portraits/"  # by its place in index.json
 # What is shown, where it is, and which picture of it or how much smaller.
@@ -107,6 +111,22 @@ def worn(title: str, image: Path, data: Path, work: Path) -> np.ndarray:
     return label(np.vstack(rows), f"{title}: its own, and two strangers' insides")
 
 
+def plate(name: str, since: float, data: Path, work: Path) -> np.ndarray:
+    """Frames of a film above the same that say the sentence."""
+    film, take = data / "addresses" / f"{name}.mp4", work / f"take_{name}"
+    command = [sys.executable, "-m", "engine", "dub", "--audio", str(SOURCE / "jfk.wav"), "--image", str(film)]
+    command += ["--since", str(since), "--out", str(take), "--frames", str(round(SECONDS * 25)), "--no-preview"]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    there = Plate.load(take / "plate.npz", film)
+    rows: tuple[list[np.ndarray], list[np.ndarray]] = [], []
+    for k in SHOWN:
+        still = there.landmarks[k, :, :2]
+        own = there.frame(int(there.numbers[k]))[..., ::-1]
+        for row, frame in zip(rows, (own, cv2.imread(str(take / "frames" / f"{k + 1:06d}.png"))), strict=True):
+            row.append(crop(np.ascontiguousarray(frame), still, 1.25, TILE, still))
+    return np.vstack([np.hstack(row) for row in rows])
+
+
 def crop(frame: np.ndarray, points: np.ndarray, around: float, side: int, still: np.ndarray) -> np.ndarray:
     """A square around `points` (n, 2) of `still`, the same for all frames of a take."""
     low, high = still.min(0), still.max(0)
@@ -151,7 +171,8 @@ def main() -> None:
         if number in WEARERS:
             insides.append(worn(title, image, chosen.data, chosen.work))
         print(title, flush=True)
-    for name, rows in (("steps", steps), ("strips", strips), ("insides", insides)):
+    films = [plate(name, since, chosen.data, chosen.work) for name, since in PLATES]
+    for name, rows in (("steps", steps), ("strips", strips), ("insides", insides), ("plates", films)):
         cv2.imwrite(str(chosen.out / f"{name}.jpg"), np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 

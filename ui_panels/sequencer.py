@@ -4,7 +4,7 @@ from typing import Any
 
 import bpy
 
-from ..addon import compat, generate, placing, preferences, strips, styles, takes
+from ..addon import compat, generate, placing, portrait, preferences, strips, styles, takes
 from . import parts
 
 
@@ -57,8 +57,13 @@ class PARLANDO_PT_generate(bpy.types.Panel):
         header, body = layout.panel("parlando_motion", default_closed=True)
         header.label(text="Motion")
         if body is not None:
+            filmed = portrait.is_movie(scene)
+            if filmed:
+                parts.text(body, context, "Head, eyes and brows stay the movie's.", "INFO")
+            column = body.column()
+            column.enabled = not filmed
             for amount in ("head", "blinks", "brows", "shoulders", "gaze", "seed"):
-                body.prop(settings, amount)
+                column.prop(settings, amount)
         header, body = layout.panel("parlando_output", default_closed=True)
         header.label(text="Output")
         if body is not None:

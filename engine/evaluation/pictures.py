@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from engine.evaluation import frames, lids, reenact
+from engine.evaluation import frames, lids, plates, reenact
 from engine.evaluation.report import tracked
 
 
@@ -28,6 +28,7 @@ def main(report: Callable[[str], None] = print) -> None:
         reenacted=reenact.markdown(reenact.measured_films(chosen.data, landmarks)),
         lids=lids.table(chosen.data, landmarks),
         frames=frames.markdown(*frames.table(chosen.data, chosen.identity)),
+        plates=plates.table(chosen.data),
     )
     chosen.out.write_text(text, encoding="utf-8")
     report(text)
@@ -62,6 +63,15 @@ at all a frame is the same bit by bit, 0); *identity*: distance of
 face-api's numbers to the portrait (two pictures of one person 0.1 to 0.5, two people 0.8). Beside each its controls.
 
 {frames}
+## Films that say something else
+One film of each speaker of `addresses` is given the demo's sentence, and silence (`python -m
+engine.evaluation.plates`), and its face followed again in the frames made. *To the sound*: correlation of the lips'
+opening with the motion asked for; *to the film*, the control: with what the film's own mouth did. *In silence*: how
+much the opening still moves over the film's own, the tracker's noise in it. *Changed*, of 255: how far the mouth is
+from the film's where landmarks are the film's own, what laying lips anew costs where nothing had to change; its
+control: the film's next frame.
+
+{plates}
 """
 
 

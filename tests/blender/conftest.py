@@ -38,7 +38,7 @@ def parlando() -> Iterator[SimpleNamespace]:
     _enable()
     names = (
         "audio", "compat", "engine_process", "environment", "generate", "handles", "jobs", "landmarks", "live",
-        "pin_frames", "pins", "portrait", "preferences", "problem", "pump", "strips", "takes",
+        "pin_frames", "pins", "placing", "portrait", "preferences", "problem", "pump", "strips", "takes",
     )  # fmt: skip
     yield SimpleNamespace(**{name: importlib.import_module(f"{PACKAGE}.addon.{name}") for name in names})
     sys.modules[f"{PACKAGE}.addon.jobs"].stop()

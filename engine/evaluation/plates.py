@@ -1,0 +1,103 @@
+"""Films that say something else, against what they should say and against what they said.
+
+    python -m engine.evaluation.plates --data DIR
+
+One film of each speaker of `addresses` is given the demo's sentence, and silence. The face is followed again in the
+frames made: *to the sound*, the correlation of the lips' opening with the motion asked for; *to the film*, its control,
+with what the film's own mouth did; *in silence*, how much the opening moves over the film's own (the tracker's noise is
+in it). *Changed*: how far the mouth of frames is moved whose landmarks are the film's own but for 0.05 px, mean of 255:
+what laying lips over a film costs where nothing had to be changed; its control is the film's next frame.
+"""
+
+import argparse
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import soundfile
+import torch
+
+from engine.evaluation import picture
+from engine.face.mesh import IBUG
+from engine.face.track import track
+from engine.job import Engine
+from engine.plate import Moving, Plate, gaps
+from engine.render.renderer import Renderer
+from engine.request import DubRequest
+from engine.take import Landmarks
+
+FILMS = ("hill", "noem", "obama_3", "ocasio_cortez", "reagan")
+SECONDS = 4
+SENTENCE = Path(__file__).resolve().parents[2] / "demo" / "source" / "jfk.wav"
+NUDGE = 0.05  # px: more than `engine.render.plate.MOVED`
+AROUND = 6  # px of a mouth's patch that the mouth's region goes beyond the lips
+HEAD = "to the sound", "to the film", "in silence", "changed", "next frame"
+
+
+def measured(engine: Engine, film: Path, folder: Path) -> tuple[float, ...]:
+    """The figures of HEAD for one film."""
+    rate = track(film, part=(0.0, 0.1)).fps
+    spoken, shut = _dubbed(engine, film, SENTENCE, rate, folder / "spoken"), folder / "silence.wav"
+    soundfile.write(shut, np.zeros(16000 * SECONDS, np.float32), 16000)
+    silent = _dubbed(engine, film, shut, rate, folder / "silent")
+    plate = Plate.load(spoken / "plate.npz", film)
+    asked = gaps(Landmarks.load(spoken / "landmarks.npz").landmarks)
+    seen, still, own = (gaps(_followed(take, len(asked))) for take in (spoken, silent, film))
+    return (
+        float(np.corrcoef(seen, asked)[0, 1]),
+        float(np.corrcoef(seen, own)[0, 1]),
+        float(still.std() / own.std()),
+        *_cost(plate),
+    )
+
+
+def _dubbed(engine: Engine, film: Path, sound: Path, rate: Fraction, out: Path) -> Path:
+    engine.dub(DubRequest(sound, film, out, fps=rate, frames=round(SECONDS * rate)))
+    return out
+
+
+def _followed(film: Path, count: int) -> np.ndarray:
+    """Landmarks (count, 68, 3) of a film, or of a take's preview."""
+    return track(film / "preview.mp4" if film.is_dir() else film).landmarks[:count]
+
+
+def _cost(plate: Plate) -> tuple[float, float]:
+    """Mean difference of mouths whose lips were laid anew to the film's, and of the film's next frame; of 255."""
+    moving = Moving(plate, Renderer(plate.picture(), plate.face, torch.device("cpu")), 1)
+    shape = picture.patch_shape(plate.landmarks)
+    frames, made, where = [], [], []
+    for index in range(0, len(plate.numbers), 3):
+        points = plate.meshes[plate.numbers[index]][IBUG]
+        nudged = points + np.float32(NUDGE) * np.array([0, 1, 0], np.float32) * (np.arange(68) >= 48)[:, None]
+        made.append(picture.aligned_mouth(moving.render(index, nudged), points, shape))
+        frames.append(picture.aligned_mouth(plate.frame(int(plate.numbers[index])), points, shape))
+        where.append(picture.mouth_region(points, shape, AROUND))
+    truth, region = np.stack(frames), np.stack(where)
+    changed = 255 * np.abs(np.stack(made) - truth).mean(-1)[region].mean()
+    following = 255 * np.abs(truth[1:] - truth[:-1]).mean(-1)[region[1:]].mean()
+    return float(changed), float(following)
+
+
+def table(data: Path) -> str:
+    """A row for each film, and the mean."""
+    engine = Engine("cpu")
+    rows = {}
+    for name in FILMS:
+        with TemporaryDirectory() as folder:
+            rows[name] = measured(engine, data / "addresses" / f"{name}.mp4", Path(folder))
+    rows["**all**"] = tuple(np.mean(list(rows.values()), axis=0))
+    lines = [f"| | {' | '.join(HEAD)} |", "| --- |" + " --- |" * len(HEAD)]
+    lines += [f"| {name} | " + " | ".join(f"{value:.3g}" for value in row) + " |" for name, row in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
+def main(report: Callable[[str], None] = print) -> None:
+    parser = argparse.ArgumentParser(prog="python -m engine.evaluation.plates", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the folder shared/data")
+    report(table(parser.parse_args().data))
+
+
+if __name__ == "__main__":
+    main()
