@@ -28,6 +28,7 @@ Array = NDArray[np.floating]
 
 STILL = Pose(np.eye(3)[:2], np.zeros(2))
 MOVED = 0.02  # px: landmarks that are no further from the film's own are these
+STRAIGHT = 0.05  # degrees: a gaze no further from the film's own is this
 REACH = 0.95  # units beyond moved landmarks that move as well, see `flow.RADII`
 RIM = 0.15  # units over which what is moved passes into the frame
 LIPS, SOFT = 0.045, 0.06  # units around the lips that are the reference's; where they pass into the frame's
@@ -50,14 +51,15 @@ class PlateRenderer:
         """A film's frame (H, W, 3) whose face has `mesh` (478, 3) px, at `landmarks` (68, 3) px, with the eyes turned
         by `gaze` (2,) degrees."""
         own, target = np.asarray(mesh[IBUG], np.float64), checked(landmarks)
-        if np.abs(target - own).max() <= MOVED and not np.any(gaze):
+        looking = bool(np.abs(gaze).max() > STRAIGHT)
+        if np.abs(target - own).max() <= MOVED and not looking:
             return rgb
         shape = Shape(own, np.asarray(mesh, np.float64), elastic=True)
         flow = Flow(own, shape)
         unit = shape.frame.unit
         left = residual(own, target, STILL, unit)
         reached = np.concatenate([own[:, :2] + left, target[:, 2:]], axis=1)
-        eyes = bool(np.any(gaze) or np.abs(left[list(LIDS)]).max() > MOVED)
+        eyes = looking or bool(np.abs(left[list(LIDS)]).max() > MOVED)
         moved = np.concatenate([np.flatnonzero(np.abs(left).max(1) > MOVED), list(MOUTH), *([range(36, 48)] * eyes)])
         box = around(
             np.concatenate([own[moved.astype(int), :2], reached[MOUTH, :2]]),
