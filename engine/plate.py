@@ -35,6 +35,7 @@ from engine.take import replacing, sha256
 CLOSED = 0.05  # of a film's frames, those with the lips nearest, are taken as closed; three at least
 NEAR = 0.01  # canonical units between the lips of a frame that may be the reference
 KEPT = 4  # frames behind the last one read
+SKIPPED = 48  # frames of a film: what lies further ahead is looked for there instead of read up to
 
 
 @dataclass(frozen=True)
@@ -123,17 +124,18 @@ class Plate:
 
     def frame(self, number: int) -> Pixels:
         """One of the film's frames (H, W, 3). Raises InputError."""
-        return self._sized(frames_at(self.path, [number], self._part)[0])
+        return self._sized(frames_at(self.path, [0], self._part(number))[0])
 
-    def frames(self) -> Iterator[tuple[int, Pixels]]:
-        """(number, frame) of all of them, in order. Raises InputError."""
-        for number, rgb in frames_in_order(self.path, list(range(len(self.meshes))), self._part):
-            yield number, self._sized(rgb)
+    def frames(self, first: int = 0) -> Iterator[tuple[int, Pixels]]:
+        """(number, frame) of all of them from `first` on, in order. Raises InputError."""
+        count = len(self.meshes) - first
+        for number, rgb in frames_in_order(self.path, list(range(count)), self._part(first)):
+            yield first + number, self._sized(rgb)
 
-    @property
-    def _part(self) -> tuple[float, float]:
+    def _part(self, first: int = 0) -> tuple[float, float]:
+        """The film's seconds from frame `first` on."""
         begin = max(self.since, 0.0)
-        return begin, begin + (len(self.meshes) + 1) / float(self.fps)
+        return begin + first / float(self.fps), begin + (len(self.meshes) + 1) / float(self.fps)
 
     def _sized(self, rgb: Pixels) -> Pixels:
         return rgb if self.scale == 1.0 else cv2.resize(rgb, self.size, interpolation=cv2.INTER_AREA)
@@ -224,6 +226,8 @@ class Moving:
 
     def _frame(self, number: int) -> Pixels:
         with self.lock:
+            if number > next(reversed(self.read), -1) + SKIPPED:
+                self.coming = self.plate.frames(number)
             while number not in self.read and number > next(reversed(self.read), -1):
                 there, rgb = next(self.coming)
                 self.read[there] = rgb

@@ -8,13 +8,15 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from engine.errors import InputError
 from engine.face.mesh import IBUG
 from engine.face.track import frames_at, track
 from engine.job import Engine
-from engine.plate import Plate, gaps
+from engine.plate import Moving, Plate, gaps
 from engine.render.plate import matched
+from engine.render.renderer import Renderer
 from engine.request import DubRequest, FrameRequest, RenderRequest, RestyleRequest
 from engine.take import Landmarks, read_frame
 
@@ -73,6 +75,15 @@ def test_frames_follow_the_film_in_time(film: Path) -> None:
     assert short.numbers.tolist() == [*range(8), *[7] * 12] and short.ends
     with pytest.raises(InputError, match=r"film\.mp4 has no picture from 9\.0 s"):
         Plate.of(film, 9.0, times)
+
+
+def test_what_lies_far_ahead_is_looked_for_there(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.plate.SKIPPED", 3)
+    plate = Plate.of(film, 0.2, np.arange(33) / 25)
+    moving = Moving(plate, Renderer(plate.picture(), plate.face, torch.device("cpu")), 1)
+    own = frames_at(film, list(range(38)))
+    for number in (0, 2, 9, 10, 8, 21, 32, 3):
+        assert np.array_equal(moving._frame(number), own[5 + number]), number
 
 
 def test_edits_render_what_changed(engine: Engine, take: Path, film: Path, tmp_path: Path) -> None:
