@@ -124,11 +124,11 @@ def open_panels(*names: str) -> None:
 
 
 def scroll_sidebar(window: Any, area: Any, pages: int) -> None:
-    """Scroll an area's sidebar down by steps of 40 pixels."""
+    """Scroll an area's sidebar down by steps of 40 pixels, up for a negative number of them."""
     region = next(region for region in area.regions if region.type == "UI")
     with bpy.context.temp_override(window=window, area=area, region=region):
-        for _ in range(pages):
-            bpy.ops.view2d.scroll_down(deltax=0, deltay=-40)
+        for _ in range(abs(pages)):
+            bpy.ops.view2d.scroll_down(deltax=0, deltay=-40 if pages > 0 else 40)
 
 
 def until_done() -> Iterator[float]:
@@ -333,6 +333,43 @@ def placed_points(window: Any, layout: Any, sequencer: Any, pictures: list[str])
     settings.portrait_source = before
 
 
+def movie(window: Any, workspace: Any, pictures: list[str]) -> Iterator[float]:
+    """A movie strip says another part of the sentence: one of the astronaut, made beside, stands in for footage."""
+    root, film, first = Path(ARCHIVE).parents[1], Path(WORK) / "film", 400
+    source = root / "demo" / "source"
+    asked = ["--audio", source / "jfk.wav", "--image", source / "astronaut.png", "--out", film, "--frames", "72"]
+    command = [ENGINE_PYTHON, "-m", "engine", "dub", *map(str, asked), "--fps", "24"]
+    subprocess.run(command, cwd=root, check=True, capture_output=True)
+    window.workspace = workspace
+    yield SETTLE
+    with bpy.context.temp_override(window=window, area=window.screen.areas[0]):
+        bpy.ops.screen.screen_full_area(use_hide_panels=False)  # back from the picture of sounds
+    yield SETTLE
+    scene = bpy.context.scene
+    strips = scene.sequence_editor.strips
+    strips.new_movie("shot", str(film / "preview.mp4"), 2, first)
+    sound = strips.new_sound("new line", str(source / "jfk.wav"), 1, first - 150)
+    sound.right_handle, sound.left_handle = first + 66, first + 6
+    for strip in strips:
+        strip.select = strip == sound
+    scene.sequence_editor.active_strip = sound
+    settings = scene.parlando
+    settings.portrait_source, settings.portrait_strip, settings.style_file = "STRIP", "shot", ""
+    sequencer = timeline(workspace)
+    with bpy.context.temp_override(window=window, area=sequencer):
+        bpy.ops.parlando.generate()
+    yield from until_done()
+    scene.frame_set(first + 44)
+    yield from show_tab(sequencer)
+    scroll_sidebar(window, sequencer, -60)
+    region = next(region for region in sequencer.regions if region.type == "WINDOW")
+    with bpy.context.temp_override(window=window, area=sequencer, region=region):
+        bpy.ops.sequencer.view_selected()
+    yield from hover(sequencer)
+    yield 2 * SETTLE
+    pictures.append(picture("plate.png"))
+
+
 def play() -> Iterator[float]:
     """The whole visit. Each yield gives the window back to Blender for so many seconds."""
     pictures: list[str] = []
@@ -421,6 +458,7 @@ def play() -> Iterator[float]:
     pictures.append(picture("sounds.png"))
     yield from library(window, sequencer, pictures)
     yield from placed_points(window, layout, sequencer, pictures)
+    yield from movie(window, workspace, pictures)
     finish(
         pictures=pictures,
         message=f"{message} The window never stood still for more than {longest:.2f} s. A moved landmark had its "
