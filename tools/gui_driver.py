@@ -128,7 +128,10 @@ def scroll_sidebar(window: Any, area: Any, pages: int) -> None:
     region = next(region for region in area.regions if region.type == "UI")
     with bpy.context.temp_override(window=window, area=area, region=region):
         for _ in range(abs(pages)):
-            bpy.ops.view2d.scroll_down(deltax=0, deltay=-40 if pages > 0 else 40)
+            if pages > 0:
+                bpy.ops.view2d.scroll_down(deltax=0, deltay=-40)
+            else:
+                bpy.ops.view2d.scroll_up(deltax=0, deltay=40)
 
 
 def until_done() -> Iterator[float]:
@@ -335,7 +338,7 @@ def placed_points(window: Any, layout: Any, sequencer: Any, pictures: list[str])
 
 def movie(window: Any, workspace: Any, pictures: list[str]) -> Iterator[float]:
     """A movie strip says another part of the sentence: one of the astronaut, made beside, stands in for footage."""
-    root, film, first = Path(ARCHIVE).parents[1], Path(WORK) / "film", 400
+    root, film, first = Path(ARCHIVE).parents[1], Path(WORK) / "film", 1000
     source = root / "demo" / "source"
     asked = ["--audio", source / "jfk.wav", "--image", source / "astronaut.png", "--out", film, "--frames", "72"]
     command = [ENGINE_PYTHON, "-m", "engine", "dub", *map(str, asked), "--fps", "24"]
@@ -347,7 +350,7 @@ def movie(window: Any, workspace: Any, pictures: list[str]) -> Iterator[float]:
     yield SETTLE
     scene = bpy.context.scene
     strips = scene.sequence_editor.strips
-    strips.new_movie("shot", str(film / "preview.mp4"), 2, first)
+    shot = strips.new_movie("shot", str(film / "preview.mp4"), 2, first)
     sound = strips.new_sound("new line", str(source / "jfk.wav"), 1, first - 150)
     sound.right_handle, sound.left_handle = first + 66, first + 6
     for strip in strips:
@@ -359,7 +362,8 @@ def movie(window: Any, workspace: Any, pictures: list[str]) -> Iterator[float]:
     with bpy.context.temp_override(window=window, area=sequencer):
         bpy.ops.parlando.generate()
     yield from until_done()
-    scene.frame_set(first + 44)
+    scene.frame_set(first + 50)
+    shot.select = True
     yield from show_tab(sequencer)
     scroll_sidebar(window, sequencer, -60)
     region = next(region for region in sequencer.regions if region.type == "WINDOW")
