@@ -141,7 +141,7 @@ class Engine:
         if total > MOST_FRAMES:
             raise InputError(f"{request.audio} gives {total} frames, a take holds {MOST_FRAMES}: cut it in two.")
         plate = None
-        if is_picture(request.image):
+        if not is_film(request.image):
             picture = image.load(request.image)
             face = _face(picture, request)
             if request.side and request.side < max(picture.size):
@@ -256,7 +256,8 @@ class Engine:
             raise InputError(
                 f"{request.take / 'take.json'} is damaged ({problem}): generate the take again."
             ) from problem
-        plate = Plate.load(request.take / PLATE, again.image) if not is_picture(again.image) else None
+        kept = request.take / PLATE
+        plate = Plate.load(kept, again.image) if kept.exists() else None
         face = plate or find.face_of(old.source_mesh, 1.0)
         made = self._moved(again.audio, len(old.landmarks), again, style, face, progress, note)
         made.size, made.image_sha256 = old.size, old.image_sha256
@@ -267,7 +268,7 @@ class Engine:
         """Landmarks to a take of frames. Raises ParlandoError, Cancelled."""
         format = Format.named(request.format, request.linear)
         asked = Landmarks.load(request.landmarks)
-        plate = None if is_picture(request.image) else _plate_of(request, len(asked.landmarks))
+        plate = _plate_of(request, len(asked.landmarks)) if is_film(request.image) else None
         picture = plate.picture() if plate is not None else image.load(request.image)
         style_path = style_file.named(request.style)
         # The landmarks have the style already: only its mouth, and whether it can be used, are of interest.
@@ -337,7 +338,7 @@ class Engine:
             )
         except OSError as problem:
             raise InputError(f"{problem.filename} is not there any more: generate the take again.") from problem
-        still = is_picture(request.image)
+        still = request.take is None or not (request.take / PLATE).exists()
         key = (stamps, request.face, request.side, None if still else request.number)
         if key in self._live:
             self._live[key] = self._live.pop(key)  # the last used comes last
@@ -368,7 +369,7 @@ class Engine:
     def _live_moving(self, request: FrameRequest, stamps: object) -> tuple[Shown, float]:
         """The same of a frame of a film."""
         if request.take is None or request.number is None:
-            raise InputError(f"{request.image.name} is a film: name its take and which of its frames is meant.")
+            raise InputError(f"{request.image.name} is a film: say which of its take's frames is meant.")
         filmed = (stamps, request.side)
         if self._film is None or self._film[0] != filmed:
             whole = Plate.load(request.take / PLATE, request.image)
@@ -615,6 +616,17 @@ def is_picture(path: Path) -> bool:
     kind = Image.registered_extensions().get(path.suffix.lower(), "")
     film = Image.MIME.get(kind, "").startswith("video/")  # Pillow knows MPEG by name and cannot read it
     return path.suffix.lower() == ".exr" or (kind in Image.OPEN and not film)
+
+
+def is_film(path: Path) -> bool:
+    """By its name and, where that is no picture's, by what it holds."""
+    if is_picture(path) or not path.is_file():
+        return False
+    try:
+        with Image.open(path) as opened:
+            return Image.MIME.get(opened.format or "", "").startswith("video/")
+    except OSError:
+        return not cv2.haveImageReader(str(path))
 
 
 def _plain(request: DubRequest | RenderRequest) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from engine.errors import InputError
 from engine.face.mesh import IBUG
 from engine.face.track import frames_at, track
-from engine.job import Engine
+from engine.job import Engine, is_film
 from engine.plate import Moving, Plate, gaps
 from engine.render.plate import matched
 from engine.render.renderer import Renderer
@@ -187,7 +187,7 @@ def test_what_cannot_be(engine: Engine, take: Path, film: Path, words: Path, tmp
         engine.render(RenderRequest(landmarks, film, tmp_path / "a"))
     with pytest.raises(InputError, match="Points are placed by hand on pictures"):
         engine.dub(DubRequest(words, film, tmp_path / "b", points=points))
-    with pytest.raises(InputError, match="name its take and which of its frames"):
+    with pytest.raises(InputError, match="is a film: say which of its take's frames"):
         engine.frame(FrameRequest(points, film, tmp_path / "c.png", take=take))
     with pytest.raises(InputError, match="has 25 frames, number 25 is asked for"):
         engine.frame(FrameRequest(points, film, tmp_path / "c.png", take=take, number=25))
@@ -201,6 +201,24 @@ def test_what_cannot_be(engine: Engine, take: Path, film: Path, words: Path, tmp
     with pytest.raises(InputError, match=r"plate\.npz is damaged"):
         engine.render(RenderRequest(landmarks, film, tmp_path / "e", take=broken))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "other.mp4"]
+
+
+def test_what_is_a_film(film: Path, portrait: Path, tmp_path: Path) -> None:
+    """A picture is one whatever it is called; a file that is neither is told as the film it might have been."""
+    shutil.copy(portrait, tmp_path / "portrait")
+    cv2.imwrite(str(tmp_path / "light.hdr"), np.full((8, 8, 3), 0.5, np.float32))
+    (tmp_path / "text.txt").write_text("no film at all\n" * 50)
+    assert is_film(film) and is_film(tmp_path / "text.txt")
+    assert not any(is_film(path) for path in (portrait, tmp_path / "portrait", tmp_path / "light.hdr", tmp_path))
+    assert not is_film(tmp_path / "none.mp4")
+    frames = frames_at(film, [0, 1, 2])
+    with av.open(str(tmp_path / "old.mpg"), "w") as out:
+        stream = out.add_stream("mpeg2video", rate=25)
+        stream.height, stream.width = frames[0].shape[:2]
+        for pixels in frames:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        out.mux(stream.encode())
+    assert is_film(tmp_path / "old.mpg")
 
 
 def test_colours_are_matched_where_both_show_the_same() -> None:
