@@ -328,13 +328,10 @@ def check(rig: Rig) -> None:
         data: Any = item.animation_data
         if data is not None and any(not track.mute for track in data.nla_tracks):
             raise Problem(
-                f"The animation of “{item.name}” was pushed down to the NLA: mute its tracks there and use the take "
-                "again."
+                f"The animation of “{item.name}” was pushed down to the NLA: mute its tracks there and try again."
             )
         if not item.is_editable or (data is not None and data.action is not None and not data.action.is_editable):
-            raise Problem(
-                f"“{item.name}” or its action is linked from another file: make it local and use the take again."
-            )
+            raise Problem(f"“{item.name}” or its action is linked from another file: make it local and try again.")
 
 
 def keep_edits(rig: Rig, keyed: pins.Layer) -> None:

@@ -115,7 +115,8 @@ def _data(scene: bpy.types.Scene, rig: Rig) -> landmarks.Data:
 
 
 def _and_key(scene: bpy.types.Scene, rig: Rig, data: landmarks.Data, change: Callable[[], None]) -> None:
-    """Changes the pins and keys what follows from it; an edit in `location` stays an edit."""
+    """Changes the pins and keys what follows from it; an edit in `location` stays an edit. Raises Problem."""
+    landmarks.check(rig)
     sound_id = rig.collection[landmarks.OWNER]
     before = landmarks.layer_of(scene, sound_id, data)
     change()

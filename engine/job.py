@@ -572,7 +572,7 @@ def _plate(request: DubRequest, total: int, progress: Progress, note: Note) -> P
         return Plate.load(kept, request.image)
     times = np.arange(total, dtype=np.float64) * float(1 / request.fps)
     plate = Plate.of(request.image, request.since, times, request.face, progress)
-    if plate.ends:
+    if plate.ends_before(float(times[-1])):
         note(f"{request.image.name} ends before the sound: its last frame stays.")
     if lost := int((~plate.seen).sum()):
         note(f"{lost} frames of {request.image.name} show no face: they stay as they are.")
@@ -625,6 +625,8 @@ def is_film(path: Path) -> bool:
     try:
         with Image.open(path) as opened:
             return Image.MIME.get(opened.format or "", "").startswith("video/")
+    except Image.DecompressionBombError:
+        return False
     except OSError:
         return not cv2.haveImageReader(str(path))
 

@@ -84,10 +84,9 @@ class Plate:
             _reference(meshes[:, IBUG], found),
         )
 
-    @property
-    def ends(self) -> bool:
-        """Whether its last frame stays while the take goes on."""
-        return int((self.numbers == self.numbers[-1]).sum()) > 2 + 2 * len(self.numbers) // max(len(self.meshes), 1)
+    def ends_before(self, time: float) -> bool:
+        """Whether its last frame stays at `time` s of the take because there are no more."""
+        return (time + min(self.since, 0.0)) * float(self.fps) + 0.5 >= len(self.meshes)
 
     @property
     def landmarks(self) -> np.ndarray:

@@ -29,7 +29,7 @@ from engine.request import DubRequest
 from engine.take import Landmarks
 
 FILMS = ("hill", "noem", "obama_3", "ocasio_cortez", "reagan")
-SECONDS = 4
+SECONDS, FPS = 4, Fraction(25)
 SENTENCE = Path(__file__).resolve().parents[2] / "demo" / "source" / "jfk.wav"
 NUDGE = 0.05  # px: more than `engine.render.plate.MOVED`
 AROUND = 6  # px of a mouth's patch that the mouth's region goes beyond the lips
@@ -38,13 +38,13 @@ HEAD = "to the sound", "to the film", "in silence", "changed", "next frame"
 
 def measured(engine: Engine, film: Path, folder: Path) -> tuple[float, ...]:
     """The figures of HEAD for one film."""
-    rate = track(film, part=(0.0, 0.1)).fps
-    spoken, shut = _dubbed(engine, film, SENTENCE, rate, folder / "spoken"), folder / "silence.wav"
+    spoken, shut = _dubbed(engine, film, SENTENCE, folder / "spoken"), folder / "silence.wav"
     soundfile.write(shut, np.zeros(16000 * SECONDS, np.float32), 16000)
-    silent = _dubbed(engine, film, shut, rate, folder / "silent")
+    silent = _dubbed(engine, film, shut, folder / "silent")
     plate = Plate.load(spoken / "plate.npz", film)
     asked = gaps(Landmarks.load(spoken / "landmarks.npz").landmarks)
-    seen, still, own = (gaps(_followed(take, len(asked))) for take in (spoken, silent, film))
+    own = gaps(plate.landmarks)
+    seen, still = (gaps(track(take / "preview.mp4").landmarks[: len(asked)]) for take in (spoken, silent))
     return (
         float(np.corrcoef(seen, asked)[0, 1]),
         float(np.corrcoef(seen, own)[0, 1]),
@@ -53,14 +53,9 @@ def measured(engine: Engine, film: Path, folder: Path) -> tuple[float, ...]:
     )
 
 
-def _dubbed(engine: Engine, film: Path, sound: Path, rate: Fraction, out: Path) -> Path:
-    engine.dub(DubRequest(sound, film, out, fps=rate, frames=round(SECONDS * rate)))
+def _dubbed(engine: Engine, film: Path, sound: Path, out: Path) -> Path:
+    engine.dub(DubRequest(sound, film, out, fps=FPS, frames=SECONDS * FPS.numerator))
     return out
-
-
-def _followed(film: Path, count: int) -> np.ndarray:
-    """Landmarks (count, 68, 3) of a film, or of a take's preview."""
-    return track(film / "preview.mp4" if film.is_dir() else film).landmarks[:count]
 
 
 def _cost(plate: Plate) -> tuple[float, float]:

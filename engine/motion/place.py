@@ -36,10 +36,7 @@ def place(motion: Motion, face: Face, spend: bool = False) -> tuple[np.ndarray, 
     the eyes. `spend`: the landmarks are written over the motion's offsets, which an hour of them is glad of.
     """
     canonical, placement = to_canonical(face.landmarks)
-    rest = at_rest(canonical.astype(np.float64))
-    size = float(np.clip(mouth_width(rest) / USUAL_WIDTH, *SIZES))
-    if motion.relax and motion.usual is not None:
-        rest = rest - min(motion.relax, 1.0) * expression_of(rest, motion.usual)
+    rest, size = _resting(canonical, motion)
     total = len(motion.times)
     landmarks = motion.offsets if spend else np.empty((total, 68, 3), np.float32)
     pose = np.empty((total, 6), np.float32)
@@ -56,10 +53,7 @@ def place_in_film(motion: Motion, film: np.ndarray, closed: np.ndarray) -> tuple
     closed: (n, 68, 3) px, frames of that face with its lips closed. The pose is the head's own in the film: its
     rotation vector in canonical axes, and where the point between the eyes lies, px.
     """
-    rest = at_rest(np.median(to_canonical(closed)[0].astype(np.float64), axis=0))
-    size = float(np.clip(mouth_width(rest) / USUAL_WIDTH, *SIZES))
-    if motion.relax and motion.usual is not None:
-        rest = rest - min(motion.relax, 1.0) * expression_of(rest, motion.usual)
+    rest, size = _resting(np.median(to_canonical(closed)[0], axis=0), motion)
     landmarks, pose = np.empty(film.shape, np.float32), np.empty((len(film), 6), np.float32)
     for start in range(0, len(film), CHUNK):
         part = slice(start, start + CHUNK)
@@ -71,6 +65,16 @@ def place_in_film(motion: Motion, film: np.ndarray, closed: np.ndarray) -> tuple
         landmarks[part] = from_canonical(points, placement)
         pose[part] = np.column_stack([placement.rotation, placement.origin, np.zeros(len(points))])
     return landmarks, pose
+
+
+def _resting(canonical: np.ndarray, motion: Motion) -> tuple[np.ndarray, float]:
+    """A face (68, 3) with closed lips and as much of its own expression as the motion's style leaves, and the size of
+    its mouth's offsets."""
+    rest = at_rest(canonical.astype(np.float64))
+    size = float(np.clip(mouth_width(rest) / USUAL_WIDTH, *SIZES))
+    if motion.relax and motion.usual is not None:
+        rest = rest - min(motion.relax, 1.0) * expression_of(rest, motion.usual)
+    return rest, size
 
 
 def _place(

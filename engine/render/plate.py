@@ -100,7 +100,7 @@ class PlateRenderer:
     def _lips(self, frame: Pixels, reached: Array, limits: Box, unit: float) -> None:
         """Into `frame`, which shows `limits`: the reference's lips at landmarks `reached` (68, 3) px."""
         reference = self.reference
-        _, coefficients, there = reference._posed(reached)
+        _, coefficients, there = reference.posed(reached)
         patch = frame.copy()
         reference.lips.lay(patch, there, coefficients, limits, reference.lips.moved(coefficients))
         if reference.patterns:

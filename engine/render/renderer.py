@@ -160,7 +160,7 @@ class Renderer:
         `gaze` (2,): degrees by which the eyes turn in the head from where they look in the picture, to the picture's
         right and up; no further than eyes can.
         """
-        pose, coefficients, reached = self._posed(landmarks)
+        pose, coefficients, reached = self.posed(landmarks)
         where = self._where(coefficients)
         frame, matte = self._warped(where)
         self.lips.draw(frame, reached, coefficients, self.box)
@@ -179,7 +179,7 @@ class Renderer:
         out[y0:y1, x0:x1] = np.where(view[..., None] > 0, frame, out[y0:y1, x0:x1])
         return np.dstack([out, alpha])
 
-    def _posed(self, landmarks: Array) -> tuple[Pose, Array, Array]:
+    def posed(self, landmarks: Array) -> tuple[Pose, Array, Array]:
         """The head's motion, the flow's coefficients and where 68 landmarks (68, 3) px come to lie within a face's
         limits."""
         target = checked(landmarks)
@@ -190,7 +190,7 @@ class Renderer:
 
     def reached(self, landmarks: Array) -> Array:
         """Where `landmarks` (68, 3) px come to lie: themselves, but for what no face can do."""
-        return self._posed(landmarks)[2]
+        return self.posed(landmarks)[2]
 
     def mattes(self, landmarks: Array) -> dict[str, Pixels]:
         """(H, W) of each of MATTES for the frame at `landmarks` (68, 3) source px; 0 … 255, of the frame's own kind.
@@ -198,7 +198,7 @@ class Renderer:
         head: what moves with the head, hair and ears too, fading out down the neck. face: the skin from the forehead's
         hairline to the chin. mouth: what is seen between the lips.
         """
-        _, coefficients, reached = self._posed(landmarks)
+        _, coefficients, reached = self.posed(landmarks)
         moved = cv2.remap(
             self._regions,
             self._where(coefficients),

@@ -50,7 +50,10 @@ def test_an_action_pushed_down_to_the_nla(parlando: SimpleNamespace, scene: Any,
     before = curves(parlando, rig)
     told = parlando.generate.use_take(scene, "voice_002")
     assert "Its landmarks stay as they were" in told and "“lip_outer_09” was pushed down to the NLA" in told
+    with pytest.raises(RuntimeError, match="pushed down to the NLA"):
+        bpy.ops.parlando.pin_frames(start=12, end=14)
     assert curves(parlando, rig) == before and rig.collection["parlando_base"] == "voice_001"
+    assert len(scene.parlando.pins) == 0
     track.mute = True
     assert "stay" not in parlando.generate.use_take(scene, "voice_002")
     back = parlando.landmarks.read(scene, rig, FRAMES, SIZE)

@@ -67,12 +67,13 @@ def test_frames_follow_the_film_in_time(film: Path) -> None:
     times = np.arange(10) / 12
     assert Plate.of(film, 0.0, times).numbers.tolist() == [0, 2, 4, 6, 8, 10, 13, 15, 17, 19]
     later = Plate.of(film, 0.4, np.arange(10) / 25)
-    assert later.numbers.tolist() == list(range(10)) and not later.ends
+    assert later.numbers.tolist() == list(range(10)) and not later.ends_before(9 / 25)
     assert np.array_equal(later.frame(0), frames_at(film, [10])[0])
     early = Plate.of(film, -0.2, np.arange(10) / 25)
+    assert not early.ends_before(9 / 25)
     assert early.numbers.tolist() == [0, 0, 0, 0, 0, 0, 1, 2, 3, 4]
     short = Plate.of(film, 1.2, np.arange(20) / 25)
-    assert short.numbers.tolist() == [*range(8), *[7] * 12] and short.ends
+    assert short.numbers.tolist() == [*range(8), *[7] * 12] and short.ends_before(19 / 25)
     with pytest.raises(InputError, match=r"film\.mp4 has no picture from 9\.0 s"):
         Plate.of(film, 9.0, times)
 
