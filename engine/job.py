@@ -376,7 +376,7 @@ class Engine:
             plate = whole.smaller(request.side)
             patterns = pattern.load(request.take / PATTERNS)
             reference = Renderer(plate.picture(), plate.face, self.device, False, patterns)
-            self._film = filmed, plate, PlateRenderer(reference), plate.scale / whole.scale
+            self._film = filmed, plate, PlateRenderer(reference, plate.mouths), plate.scale / whole.scale
         _, plate, renderer, factor = self._film
         if request.number >= len(plate.numbers):
             raise InputError(f"{request.take} has {len(plate.numbers)} frames, number {request.number} is asked for.")
@@ -576,7 +576,7 @@ def _plate(request: DubRequest, total: int, progress: Progress, note: Note) -> P
         note(f"{request.image.name} ends before the sound: its last frame stays.")
     if lost := int((~plate.seen).sum()):
         note(f"{lost} frames of {request.image.name} show no face: they stay as they are.")
-    return plate.smaller(request.side)
+    return plate.smaller(request.side).with_mouths()
 
 
 def _plate_of(request: RenderRequest, total: int) -> Plate:

@@ -10,7 +10,7 @@ import threading
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,12 +27,15 @@ from engine.face.track import frames_at, frames_in_order, track
 from engine.motion.net import INNER_LOWER, INNER_UPPER
 from engine.progress import Progress, silent
 from engine.render.eyes import AHEAD
+from engine.render.film_mouth import medoids, shapes
+from engine.render.pattern import FINE, Pattern
 from engine.render.plate import PlateRenderer
 from engine.render.renderer import Renderer
 from engine.render.texture import Pixels
 from engine.take import replacing, sha256
 
 CLOSED = 0.05  # of a film's frames, those with the lips nearest, are taken as closed; three at least
+MOUTHS = 48  # frames of a film whose mouths stand for all of them
 NEAR = 0.01  # canonical units between the lips of a frame that may be the reference
 KEPT = 4  # frames behind the last one read
 SKIPPED = 48  # frames of a film: what lies further ahead is looked for there instead of read up to
@@ -45,7 +48,8 @@ class Plate:
     since: s of the film at which the take begins, negative where it begins before. numbers: (T,) which of `meshes`
     (N, 478, 3) float32, frames from there on at `fps`, each of the take's frames shows: the first and the last stay
     where the film is too short. found: (N,) whether the face was seen. reference: a frame with closed lips, about as
-    the head is held most of the time.
+    the head is held most of the time. mouths: what the mouth shows in frames `showing` (n,), which stand for all the
+    shapes that it takes.
     """
 
     path: Path
@@ -58,6 +62,8 @@ class Plate:
     found: np.ndarray
     reference: int
     scale: float = 1.0
+    showing: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    mouths: tuple[Pattern, ...] = ()
 
     @classmethod
     def of(cls, path: Path, since: float, times: np.ndarray, which: int = 0, progress: Progress = silent) -> "Plate":
@@ -113,6 +119,7 @@ class Plate:
     def fingerprint(self) -> str:
         """Of all that decides what is behind the mouth."""
         digest = hashlib.sha256(f"{self.sha256} {self.since} {self.fps} {self.size}".encode())
+        digest.update(" ".join(mouth.fingerprint for mouth in self.mouths).encode())
         for array in (self.numbers, self.meshes, self.found):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
@@ -148,6 +155,15 @@ class Plate:
         meshes = self.meshes * np.float32(factor)
         return replace(self, size=(width, height), meshes=meshes, scale=self.scale * factor)
 
+    def with_mouths(self) -> "Plate":
+        """With what the film shows of its mouth. Raises InputError."""
+        there = np.flatnonzero(self.found)
+        points = self.meshes[:, IBUG]
+        showing = there[medoids(shapes(points[there]), MOUTHS)]
+        seen = frames_in_order(self.path, showing.tolist(), self._part())
+        mouths = tuple(Pattern.of(self._sized(rgb), points[number]) for number, rgb in seen)
+        return replace(self, showing=showing, mouths=mouths)
+
     def save(self, path: Path) -> None:
         """Writes the npz beside and renames it. Raises OutputError."""
         with replacing(path) as part, open(part, "wb") as file:
@@ -162,6 +178,9 @@ class Plate:
                 size=np.array(self.size),
                 scale=np.array(self.scale),
                 sha256=np.frombuffer(self.sha256.encode(), np.uint8),
+                showing=self.showing,
+                mouths=np.array([mouth.pixels for mouth in self.mouths], np.uint8),
+                mouth_points=np.array([mouth.landmarks for mouth in self.mouths], np.float32),
             )
 
     @classmethod
@@ -171,6 +190,9 @@ class Plate:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
             numbers, meshes, found = arrays["numbers"], arrays["meshes"], arrays["found"]
+            nothing = np.zeros((0, FINE, FINE, 3), np.uint8), np.zeros((0, 68, 2), np.float32), np.zeros(0, np.int64)
+            kept = zip(("mouths", "mouth_points", "showing"), nothing, strict=True)  # not by takes of the first days
+            squares, points, showing = (arrays.get(name, none) for name, none in kept)
             known = cls(
                 film,
                 arrays["sha256"].tobytes().decode("ascii"),
@@ -182,7 +204,11 @@ class Plate:
                 found,
                 int(arrays["reference"]),
                 float(arrays["scale"]),
+                showing,
+                tuple(Pattern(*pair) for pair in zip(squares, points, strict=True)),
             )
+            if len(squares) and (squares.shape[1:] != (FINE, FINE, 3) or points.shape[1:] != (68, 2)):
+                raise ValueError("its mouths have other shapes")
             if meshes.shape[1:] != (478, 3) or not 0 <= numbers.min() <= numbers.max() < len(meshes) == len(found):
                 raise ValueError("its arrays do not belong together")
         except FileNotFoundError:
@@ -200,7 +226,7 @@ class Moving:
     def __init__(self, plate: Plate, reference: Renderer, threads: int, exact: bool = False) -> None:
         """`reference`: of the plate's picture. `exact`: frames of more than 8 bits, float32, where 255 is white."""
         self.plate, self.exact = plate, exact
-        self.renderer = PlateRenderer(reference)
+        self.renderer = PlateRenderer(reference, plate.mouths)
         self.device = reference.device
         self.fingerprint = f"{self.renderer.fingerprint} {plate.fingerprint}"
         self.coming = plate.frames()

@@ -6,7 +6,8 @@ One film of each speaker of `addresses` is given the demo's sentence, and silenc
 frames made: *to the sound*, the correlation of the lips' opening with the motion asked for; *to the film*, its control,
 with what the film's own mouth did; *in silence*, how much the opening moves over the film's own (the tracker's noise is
 in it). *Changed*: how far the mouth of frames is moved whose landmarks are the film's own but for 0.05 px, mean of 255:
-what laying lips over a film costs where nothing had to be changed; its control is the film's next frame.
+what laying lips over a film costs where nothing had to be changed. The film's own mouth is taken from frames at least a
+second away for it. *Made inside* is the same with the mouth proxy instead; the control is the film's next frame.
 """
 
 import argparse
@@ -23,7 +24,8 @@ from engine.evaluation import picture
 from engine.face.mesh import IBUG
 from engine.face.track import track
 from engine.job import Engine
-from engine.plate import Moving, Plate, gaps
+from engine.plate import Plate, gaps
+from engine.render.plate import PlateRenderer
 from engine.render.renderer import Renderer
 from engine.request import DubRequest
 from engine.take import Landmarks
@@ -33,7 +35,8 @@ SECONDS, FPS = 4, Fraction(25)
 SENTENCE = Path(__file__).resolve().parents[2] / "demo" / "source" / "jfk.wav"
 NUDGE = 0.05  # px: more than `engine.render.plate.MOVED`
 AROUND = 6  # px of a mouth's patch that the mouth's region goes beyond the lips
-HEAD = "to the sound", "to the film", "in silence", "changed", "next frame"
+APART = 1.0  # s between a frame and what its mouth may be taken from
+HEAD = "to the sound", "to the film", "in silence", "changed", "made inside", "next frame"
 
 
 def measured(engine: Engine, film: Path, folder: Path) -> tuple[float, ...]:
@@ -58,21 +61,31 @@ def _dubbed(engine: Engine, film: Path, sound: Path, out: Path) -> Path:
     return out
 
 
-def _cost(plate: Plate) -> tuple[float, float]:
-    """Mean difference of mouths whose lips were laid anew to the film's, and of the film's next frame; of 255."""
-    moving = Moving(plate, Renderer(plate.picture(), plate.face, torch.device("cpu")), 1)
+def _cost(plate: Plate) -> tuple[float, float, float]:
+    """Mean difference of mouths whose lips were laid anew to the film's, with its own mouth and with one that is made,
+    and of the film's next frame; of 255."""
+    reference = Renderer(plate.picture(), plate.face, torch.device("cpu"))
     shape = picture.patch_shape(plate.landmarks)
-    frames, made, where = [], [], []
+    frames: list[np.ndarray] = []
+    own: list[np.ndarray] = []
+    plain: list[np.ndarray] = []
+    where: list[np.ndarray] = []
     for index in range(0, len(plate.numbers), 3):
-        points = plate.meshes[plate.numbers[index]][IBUG]
+        number = int(plate.numbers[index])
+        rgb, mesh = plate.frame(number), plate.meshes[number]
+        points = mesh[IBUG]
         nudged = points + np.float32(NUDGE) * np.array([0, 1, 0], np.float32) * (np.arange(68) >= 48)[:, None]
-        made.append(picture.aligned_mouth(moving.render(index, nudged), points, shape))
-        frames.append(picture.aligned_mouth(plate.frame(int(plate.numbers[index])), points, shape))
+        away = np.abs(plate.showing - number) > APART * float(plate.fps)
+        far = [mouth for mouth, there in zip(plate.mouths, away, strict=True) if there]
+        for made, mouths in ((own, far), (plain, [])):
+            rendered = PlateRenderer(reference, mouths).render(rgb, mesh, nudged)
+            made.append(picture.aligned_mouth(rendered, points, shape))
+        frames.append(picture.aligned_mouth(rgb, points, shape))
         where.append(picture.mouth_region(points, shape, AROUND))
     truth, region = np.stack(frames), np.stack(where)
-    changed = 255 * np.abs(np.stack(made) - truth).mean(-1)[region].mean()
+    changed, instead = (float(255 * np.abs(np.stack(made) - truth).mean(-1)[region].mean()) for made in (own, plain))
     following = 255 * np.abs(truth[1:] - truth[:-1]).mean(-1)[region[1:]].mean()
-    return float(changed), float(following)
+    return changed, instead, float(following)
 
 
 def table(data: Path) -> str:

@@ -19,8 +19,9 @@ from engine.render.generator import CPU, FAR, SLOTS, generator
 from engine.render.inside import Insides
 from engine.render.lips import Lips
 from engine.render.mouth import MouthInterior
-from engine.render.patch import Box, around
+from engine.render.patch import Box
 from engine.render.pattern import (
+    COARSE,
     FINE,
     SIZE,
     SPAN,
@@ -30,16 +31,15 @@ from engine.render.pattern import (
     cut,
     facial_map,
     inverse,
+    lay,
+    own_skin,
     placed,
-    skin_of,
     square_of,
     support,
 )
 from engine.render.texture import Pixels
 
 Array = NDArray[np.floating]
-
-COARSE = 1.4  # px of the square for one of the picture, up to which patterns are drawn no finer than the square
 
 
 class Finish:
@@ -57,11 +57,9 @@ class Finish:
         the mouth. The network is on `device`."""
         self.device = device
         self.network, weights = generator(device)
-        affine = square_of(landmarks)
-        own = np.asarray(cut(rgb, affine, SIZE), np.uint8)
-        at = placed(landmarks[:, :2], inverse(affine))
+        at = placed(landmarks[:, :2], inverse(square_of(landmarks)))
         self.mouths = [at, *(pattern.in_square for pattern in patterns[:SLOTS])]
-        skin = skin_of(own, at)
+        skin = own_skin(rgb, landmarks)
         self.interior = interior
         self.patterns: Patterns | Insides
         if all(pattern.lips for pattern in patterns):
@@ -85,26 +83,7 @@ class Finish:
         each = float(np.hypot(affine[0, 0], affine[1, 0]))
         if each > COARSE and len(shown):
             shown = self._drawn(landmarks, corner, affine, at, FINE)
-        own, more = self._applied(shares, shown, share)
-        size = own.shape[0]
-        corners = placed(np.array([[0, 0], [SIZE, 0], [0, SIZE], [SIZE, SIZE]], np.float64), affine)
-        x0, y0, x1, y1 = around(corners, 1.0, (0, 0, frame.shape[1], frame.shape[0]))
-        if x1 - x0 < 2 or y1 - y0 < 2:
-            return
-        back = inverse(affine)
-        scale = size / SIZE
-        back = np.column_stack([back[:, :2], placed(np.array([x0, y0], np.float64), back)])
-        back = np.column_stack([back[:, :2] * scale, (back[:, 2] + 0.5) * scale - 0.5])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        to = (x1 - x0, y1 - y0)
-        whole = np.dstack([own - 1.0, more])
-        laid = cv2.warpAffine(whole, back, to, flags=flags, borderMode=cv2.BORDER_CONSTANT)
-        view = frame[y0:y1, x0:x1]
-        mixed = view * (1.0 + laid[..., :1]) + 255.0 * laid[..., 1:]
-        if view.dtype == np.uint8:
-            view[:] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
-        else:
-            view[:] = np.maximum(mixed, 0.0)
+        lay(frame, affine, *self._applied(shares, shown, share))
 
     def _drawn(self, landmarks: Array, corner: Array, affine: Array, at: Array, size: int) -> NDArray[np.uint8]:
         """The patterns (n, size, size, 4) on the frame's landmarks (68, 3) px, `at` (68, 2) in its square."""

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from engine.render.field import Grid, upsample
 from engine.render.fill import smoothstep
 from engine.render.head import Frame
 from engine.render.lips import Lips
-from engine.render.patch import Slit, covered, upper_share
+from engine.render.patch import Slit, around, covered, upper_share
 from engine.scattered import interpolation
 from engine.take import replacing
 from engine.tensors import packed
@@ -35,6 +36,7 @@ FINE = 256  # px, the square of a reference
 SPAN = 1.2  # of the unit: the square's side
 BELOW = 0.38  # of the unit: the square's middle below the base of the nose
 STEP = 4  # px between the nodes of a warp
+COARSE = 1.4  # px of the square for one of the picture, up to which patterns are drawn no finer than the square
 
 JAW, NOSE = list(range(3, 14)), list(range(31, 36))
 UPPER = [48, 49, 50, 51, 52, 53, 54, 60, 61, 62, 63, 64]
@@ -164,6 +166,12 @@ def skin_of(square: Bytes, landmarks: Array) -> Array:
     return pixels.mean(0) if len(pixels) > 50 else np.array([128.0, 128.0, 128.0])
 
 
+def own_skin(rgb: Bytes, landmarks: Array) -> Array:
+    """Mean RGB (3,) of the skin about the mouth of a picture (H, W, 3) with landmarks (68, 3) px."""
+    affine = square_of(landmarks)
+    return skin_of(np.asarray(cut(rgb, affine, SIZE), np.uint8), placed(landmarks[:, :2], inverse(affine)))
+
+
 class Patterns:
     """The style reference images' mouths, for one portrait. `draw` warps them onto a frame's landmarks."""
 
@@ -176,12 +184,14 @@ class Patterns:
             self.colours.append(np.clip(pattern.pixels * gain, 0, 255).astype(np.uint8))
         self.openings = [pattern.opening for pattern in self.patterns]
 
-    def draw(self, landmarks: Array, size: int = SIZE) -> Bytes:
+    def draw(self, landmarks: Array, size: int = SIZE, which: Sequence[int] | None = None) -> Bytes:
         """(n, size, size, 4) uint8 for landmarks (68, 2) px of the frame's square of SIZE: RGB and how far it is known.
+        `which` of the patterns, else all.
 
         Unknown is what lies between the lips where the reference's are shut.
         """
-        if not self.patterns:
+        which = range(len(self.patterns)) if which is None else which
+        if not len(which):
             return np.zeros((0, size, size, 4), np.uint8)
         grid = Grid.of_pixels(0, 0, SIZE, SIZE, STEP)
         nodes = grid.nodes()
@@ -199,9 +209,9 @@ class Patterns:
         lower_share = inside * smoothstep((between - BEHIND[0]) / (BEHIND[1] - BEHIND[0]))
         behind = upsample(lower_share.astype(np.float32), STEP, SIZE, SIZE)
         behind = cv2.resize(behind, (size, size))[..., None]
-        made = np.empty((len(self.patterns), size, size, 4), np.uint8)
-        for index, (pattern, colours) in enumerate(zip(self.patterns, self.colours, strict=True)):
-            own = pattern.in_square
+        made = np.empty((len(which), size, size, 4), np.uint8)
+        for index, one in enumerate(which):
+            own, colours = self.patterns[one].in_square, self.colours[one]
             away = own - landmarks
             upper, lower = ((weights @ away[used]).reshape(nodes.shape) for used, weights in base)
             where = nodes + lower + (upper - lower) * share
@@ -214,7 +224,7 @@ class Patterns:
             low = seen(colours, where + (lower_row - where) * inside, size).astype(np.float32)
             over = made[index, ..., :3]
             over[:] = np.rint(over + (low - over) * behind)
-            far = shown(self.openings[index], slit.gap)
+            far = shown(self.openings[one], slit.gap)
             known = np.clip(255 * (1.0 - opened * (1.0 - far)), 0, 255).astype(np.uint8)
             made[index, ..., 3] = known if size == SIZE else cv2.resize(known, (size, size))
         return made
@@ -235,6 +245,29 @@ def seen(colours: Bytes, where: Array, size: int) -> Bytes:
         fine = cv2.resize(fine, (size, size), interpolation=cv2.INTER_LINEAR)
     at = (fine + np.float32(0.5)) * np.float32(FINE / SIZE) - np.float32(0.5)
     return np.asarray(cv2.remap(colours, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def lay(frame: NDArray[Any], affine: Array, own: Array, more: Array) -> None:
+    """Into a frame (h, w, 3), 0 … 255, at the square that `affine` tells (`square_of`): `own` (size, size) of what is
+    there stays, and `more` (size, size, 3), of white, is added."""
+    size = own.shape[0]
+    corners = placed(np.array([[0, 0], [SIZE, 0], [0, SIZE], [SIZE, SIZE]], np.float64), affine)
+    x0, y0, x1, y1 = around(corners, 1.0, (0, 0, frame.shape[1], frame.shape[0]))
+    if x1 - x0 < 2 or y1 - y0 < 2:
+        return
+    back = inverse(affine)
+    scale = size / SIZE
+    back = np.column_stack([back[:, :2], placed(np.array([x0, y0], np.float64), back)])
+    back = np.column_stack([back[:, :2] * scale, (back[:, 2] + 0.5) * scale - 0.5])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    whole = np.dstack([own - 1.0, more])
+    laid = cv2.warpAffine(whole, back, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    view = frame[y0:y1, x0:x1]
+    mixed = view * (1.0 + laid[..., :1]) + 255.0 * laid[..., 1:]
+    if view.dtype == np.uint8:
+        view[:] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    else:
+        view[:] = np.maximum(mixed, 0.0)
 
 
 def depth(heights: Array) -> Array:

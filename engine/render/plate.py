@@ -2,11 +2,13 @@
 
 Nothing is turned or put on another background: of each frame only the lower face is moved, so its light and the head's
 pose are the film's. Lips and what is between them are always those of one reference frame of the same film, whose lips
-are closed: they do not flicker with what the film's mouth did, no smile is stretched, no tooth left in them. They are
-matched in colour to the skin around them. A frame whose landmarks are the film's own is the film's, bit by bit.
+are closed: they do not flicker with what the film's mouth did, no smile is stretched, no tooth left in them. Over them
+comes what the film shows of mouths of that shape (`film_mouth.py`). All is matched in colour to the skin around it. A
+frame whose landmarks are the film's own is the film's, bit by bit.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -16,10 +18,12 @@ from engine.face.mesh import IBUG
 from engine.render.eyes import AHEAD, SIDES, Eye
 from engine.render.field import Grid, invert, upsample
 from engine.render.fill import smoothstep
+from engine.render.film_mouth import FilmMouth
 from engine.render.flow import LIDS, Flow
 from engine.render.head import Shape
 from engine.render.lips import MOUTH, OUTER, Lips
 from engine.render.patch import Box, around, blend, curve, mix, outside, upper_share
+from engine.render.pattern import Pattern, own_skin
 from engine.render.pose import Pose, checked, residual
 from engine.render.renderer import Renderer
 from engine.render.texture import MOST, Pixels, Texture
@@ -35,16 +39,20 @@ LIPS, SOFT = 0.045, 0.06  # units around the lips that are the reference's; wher
 RING = 0.06, 0.15  # units outside the lips: skin by which colours are matched
 SPREAD = 0.25  # units over which they are
 GAIN = 0.6, 1.6  # least and most of it
-VERSION = 1  # goes up whenever the same landmarks give other pixels
+VERSION = 2  # goes up whenever the same landmarks give other pixels
 
 
 class PlateRenderer:
     """One film's face, ready to be rendered in any of its frames at any landmarks."""
 
-    def __init__(self, reference: Renderer) -> None:
-        """`reference`: the renderer of a frame of the film whose lips are closed."""
+    def __init__(self, reference: Renderer, mouths: Sequence[Pattern] = ()) -> None:
+        """`reference`: the renderer of a frame of the film whose lips are closed. `mouths`: what the film's own mouth
+        showed in others; not used where the reference has a style's, nor in a drawing."""
         self.reference = reference
-        told = f"plate {VERSION} {reference.fingerprint}"
+        self.mouth = None
+        if mouths and not reference.patterns and not reference.interior.drawn:
+            self.mouth = FilmMouth(mouths, own_skin(reference.seen, reference.landmarks))
+        told = f"plate {VERSION} {reference.fingerprint} {self.mouth.fingerprint if self.mouth else ''}"
         self.fingerprint = hashlib.sha256(told.encode()).hexdigest()
 
     def render(self, rgb: Pixels, mesh: Array, landmarks: Array, gaze: Array = AHEAD) -> Pixels:
@@ -105,6 +113,8 @@ class PlateRenderer:
         reference.lips.lay(patch, there, coefficients, limits, reference.lips.moved(coefficients))
         if reference.patterns:
             reference.finish.draw(patch, there, limits, reference.lips.moved(coefficients))
+        elif self.mouth is not None:
+            self.mouth.draw(patch, there, limits)
         box = around(reached[MOUTH, :2], 2 * RING[1] * unit, limits)
         outline = [*OUTER, OUTER[0]]
         away = outside(curve(there[outline, :2], 8 * len(outline)), box, unit) / unit

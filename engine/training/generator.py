@@ -48,8 +48,8 @@ from engine.render.pattern import (
     cut,
     facial_map,
     inverse,
+    own_skin,
     placed,
-    skin_of,
     square_of,
     support,
 )
@@ -171,14 +171,6 @@ def pair(
     return warped, facial_map(at), real, made, np.rint(255 * support(at)).astype(np.uint8), away
 
 
-def own_skin(renderer: Renderer) -> np.ndarray:
-    """Mean RGB (3,) of the portrait's skin about the mouth."""
-    affine = square_of(renderer.landmarks)
-    return skin_of(
-        np.asarray(cut(renderer.seen, affine, SIZE), np.uint8), placed(renderer.landmarks[:, :2], inverse(affine))
-    )
-
-
 def film_pairs(film: Film, sources: int, frames: int, others: Film | None, weight: float, seed: int) -> Pairs | None:
     """Pairs of one film; its patterns come from `others`, else from its own frames at least APART away."""
     rng = np.random.default_rng(seed)
@@ -191,7 +183,7 @@ def film_pairs(film: Film, sources: int, frames: int, others: Film | None, weigh
         except ParlandoError as problem:
             tqdm.write(f"{film.name}: {problem}", file=sys.stderr)
             continue
-        skin = own_skin(renderer)
+        skin = own_skin(renderer.seen, renderer.landmarks)
         each = min(frames // sources, len(film.frames))
         targets = np.sort(rng.choice(len(film.frames), each, False, openness / openness.sum()))
         blocks = np.array_split(targets, max(1, round(each / 12)))
@@ -235,7 +227,7 @@ def portrait_pairs(path: Path, others: list[Path], moment: int, weight: float, s
     said = rng.choice(len(spoken), SPOKEN + SLOTS, False, (gaps + 1) / (gaps + 1).sum())
     frames = [(np.asarray(open_.render(spoken[k]), np.uint8)[..., :3], spoken[k]) for k in said]
     own = [Pattern.of(*frame) for frame in frames[SPOKEN:]]
-    skin = own_skin(renderer)
+    skin = own_skin(renderer.seen, renderer.landmarks)
     rows = []
     for truth, landmarks in [(picture.rgb, face.landmarks), *frames[:SPOKEN]]:
         some = [own[k] for k in rng.permutation(SLOTS)[: SLOTS // 2]]
