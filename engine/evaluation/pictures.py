@@ -68,8 +68,9 @@ One film of each speaker of `addresses` is given the demo's sentence, and silenc
 engine.evaluation.plates`), and its face followed again in the frames made. *To the sound*: correlation of the lips'
 opening with the motion asked for; *to the film*, the control: with what the film's own mouth did. *In silence*: how
 much the opening still moves over the film's own, the tracker's noise in it. *Changed*, of 255: how far the mouth is
-from the film's where landmarks are the film's own, what laying lips anew costs where nothing had to change; its
-control: the film's next frame.
+from the film's where landmarks are the film's own, what laying lips anew costs where nothing had to change, the film's
+own mouth being taken from frames at least a second away. *Made inside*: the same with the mouth proxy. The control: the
+film's next frame.
 
 {plates}
 """

@@ -1,6 +1,7 @@
 """Moving plates: a film whose mouth says something else, through real video files."""
 
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from engine.face.mesh import IBUG
 from engine.face.track import frames_at, track
 from engine.job import Engine, is_film
 from engine.plate import Moving, Plate, gaps
-from engine.render.plate import matched
+from engine.render.film_mouth import NEAREST, FilmMouth, medoids
+from engine.render.pattern import FINE, SIZE
+from engine.render.plate import PlateRenderer, matched
 from engine.render.renderer import Renderer
 from engine.request import DubRequest, FrameRequest, RenderRequest, RestyleRequest
 from engine.take import Landmarks, read_frame
@@ -239,3 +242,93 @@ def test_the_reference_is_a_closed_mouth(film: Path) -> None:
     every = gaps(plate.meshes[:, IBUG])
     assert every[plate.reference] <= max(0.01, float(np.percentile(every, 10)))
     assert gaps(plate.closed).max() <= np.percentile(every, 15)
+
+
+def between_lips(rgb: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The pixels (n, 3) well between the inner lips."""
+    mask = np.zeros(rgb.shape[:2], np.uint8)
+    cv2.fillPoly(mask, [np.round(points[60:68, :2]).astype(np.int32)], 1)
+    return rgb[cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0].astype(float)
+
+
+def test_an_open_mouth_is_the_films_own(film: Path) -> None:
+    """What its other frames show between the lips comes to be seen there; lips and skin do not change their colour."""
+    plate = Plate.of(film, 0.0, np.arange(38) / 25).with_mouths()
+    points = plate.meshes[:, IBUG]
+    assert len(plate.mouths) == len(plate.showing) <= 38 and (np.diff(plate.showing) > 0).all()
+    widest = int(np.argmax(gaps(points)))
+    reference = Renderer(plate.picture(), plate.face, torch.device("cpu"))
+    green = []
+    for mouth in plate.mouths:
+        pixels = mouth.pixels.copy()
+        cv2.fillPoly(pixels, [np.round(mouth.landmarks[60:68]).astype(np.int32)], (0, 200, 0))
+        green.append(replace(mouth, pixels=pixels))
+    rgb, mesh = plate.frame(widest), plate.meshes[widest]
+    nudged = points[widest] + np.float32(0.05)
+    made, marked, plain = (
+        PlateRenderer(reference, mouths).render(rgb, mesh, nudged) for mouths in (plate.mouths, green, ())
+    )
+    greener = [float(np.diff(between_lips(one, points[widest]).mean(0))[0]) for one in (marked, plain)]
+    assert greener[0] > 100 and greener[1] < 20, greener
+    away = np.abs(made.astype(int) - marked).max(2)
+    lip = points[widest, [57, 8], :2].mean(0).astype(int)
+    assert away[lip[1], lip[0]] <= 2 and away[:, : int(points[widest, 48, 0]) - 12].max() <= 2
+    truth = between_lips(rgb, points[widest])
+    errors = [np.abs(between_lips(one, points[widest]) - truth).mean() for one in (made, plain)]
+    assert errors[0] < 0.7 * errors[1], errors
+
+
+def test_a_film_that_never_opens_its_mouth_has_a_made_one(take: Path) -> None:
+    plate = Plate.of(take / "preview.mp4", 0.0, np.arange(25) / 25).with_mouths()
+    reference = Renderer(plate.picture(), plate.face, torch.device("cpu"))
+    opened = plate.meshes[4][IBUG].copy()
+    unit = float(np.linalg.norm(opened[45] - opened[36]))
+    opened[[*range(55, 60), 65, 66, 67, *range(5, 12)], 1] += 0.3 * unit
+    rgb, mesh = plate.frame(4), plate.meshes[4]
+    made, plain = (PlateRenderer(reference, mouths).render(rgb, mesh, opened) for mouths in (plate.mouths, ()))
+    differ = np.abs(between_lips(made, opened) - between_lips(plain, opened)).mean()
+    assert differ < 8 and between_lips(made, opened).std() > 20, differ
+
+
+def test_shares_go_smoothly(film: Path) -> None:
+    """However a mouth is moved, a mouth of the film comes and goes by small steps."""
+    plate = Plate.of(film, 0.0, np.arange(38) / 25).with_mouths()
+    mouth = FilmMouth(plate.mouths, np.full(3, 128.0))
+    ends = plate.mouths[3].in_square, plate.mouths[-5].in_square
+
+    def along(at: np.ndarray) -> np.ndarray:
+        rows = np.zeros((len(at), len(plate.mouths)))
+        for row, share in zip(rows, at, strict=True):
+            which, shares = mouth.chosen((1 - share) * ends[0] + share * ends[1])
+            assert len(which) == NEAREST and shares.min() >= 0
+            row[which] = shares
+        assert np.allclose(rows.sum(1), 1)
+        return rows
+
+    ways = np.linspace(0, 1, 401)
+    steps = np.abs(np.diff(along(ways), axis=0)).max(1)
+    steepest = int(np.argmax(steps))
+    closer = np.abs(np.diff(along(np.linspace(ways[steepest], ways[steepest + 1], 101)), axis=0)).max()
+    assert 0.02 < steps[steepest] < 0.3 and closer < 0.1 * steps[steepest]
+    assert mouth.chosen(ends[0])[0][0] == 3
+    few = FilmMouth(plate.mouths[:2], np.full(3, 128.0))
+    assert len(few.chosen(ends[0])[0]) == 2
+    same = FilmMouth([plate.mouths[3]] * 5, np.full(3, 128.0))
+    assert np.allclose(same.chosen(ends[0])[1], 1 / NEAREST)
+    assert mouth.patterns.draw(ends[0], SIZE, [3, 7]).shape == (2, SIZE, SIZE, 4) and FINE == 2 * SIZE
+
+
+def test_few_stand_for_all() -> None:
+    rng = np.random.default_rng(0)
+    centres = np.array([[0, 0], [5, 0], [0, 5]])
+    values = np.concatenate([centre + 0.1 * rng.normal(size=(20, 2)) for centre in centres])
+    assert sorted(medoids(values, 3) // 20) == [0, 1, 2]
+    assert medoids(values, 100).tolist() == list(range(60)) and medoids(np.zeros((5, 2)), 3).tolist() == [0]
+
+
+def test_takes_from_before_films_kept_their_mouths(take: Path, film: Path, tmp_path: Path) -> None:
+    with np.load(take / "plate.npz") as file:
+        old = {name: file[name] for name in file.files if name not in ("mouths", "mouth_points", "showing")}
+    np.savez(tmp_path / "plate.npz", **old)
+    plate = Plate.load(tmp_path / "plate.npz", film)
+    assert not plate.mouths and len(Plate.load(take / "plate.npz", film).mouths) > 10
