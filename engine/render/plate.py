@@ -26,12 +26,13 @@ from engine.render.patch import Box, around, blend, curve, mix, outside, upper_s
 from engine.render.pattern import Pattern, own_skin
 from engine.render.pose import Pose, checked, residual
 from engine.render.renderer import Renderer
-from engine.render.texture import MOST, Pixels, Texture
+from engine.render.texture import Pixels
 
 Array = NDArray[np.floating]
 
 STILL = Pose(np.eye(3)[:2], np.zeros(2))
 MOVED = 0.02  # px: landmarks that are no further from the film's own are these
+LEFT = 0.08  # px: what would move by no more stays, and what moves by twice as much moves
 STRAIGHT = 0.05  # degrees: a gaze no further from the film's own is this
 REACH = 0.95  # units beyond moved landmarks that move as well, see `flow.RADII`
 RIM = 0.15  # units over which what is moved passes into the frame
@@ -102,8 +103,11 @@ class PlateRenderer:
         step = max(2, round(unit / 14))
         targets = Grid.of_pixels(x0, y0, x1 - x0, y1 - y0, step).nodes()
         corner = np.array([x0, y0], np.float32)
-        where = upsample(invert(displacement, grid, targets) - corner, step, x1 - x0, y1 - y0)
-        return Texture(crop, MOST).read(where)
+        moved = invert(displacement, grid, targets) - targets
+        moved *= smoothstep((np.abs(moved).max(-1) - LEFT) / LEFT)[..., None]
+        where = upsample(targets + moved - corner, step, x1 - x0, y1 - y0)
+        read = cv2.remap(crop, where, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+        return read if read.dtype == np.uint8 else np.maximum(read, 0.0)  # once only: `Texture` would take longer
 
     def _lips(self, frame: Pixels, reached: Array, limits: Box, unit: float) -> None:
         """Into `frame`, which shows `limits`: the reference's lips at landmarks `reached` (68, 3) px."""
