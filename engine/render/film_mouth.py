@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.render.lips import Lips
 from engine.render.patch import Box
 from engine.render.pattern import (
     COARSE,
@@ -35,7 +34,6 @@ Array = NDArray[np.floating]
 
 NEAREST = 3  # frames of the film that are mixed
 NEAR = 0.01  # units by which one of two is nearer for e times the share
-GAP = 0.5  # what lips that part by another unit count beside a unit of their landmarks, or closed lips might show teeth
 KNOWN = 0.5  # of what is mixed: where less of it is known the mouth proxy shows
 ROUNDS = 10  # of Lloyd's algorithm
 
@@ -45,7 +43,7 @@ class FilmMouth:
 
     def __init__(self, mouths: Sequence[Pattern], skin: Array) -> None:
         """`skin`: mean RGB (3,) of the reference frame's, which all are matched to."""
-        self.patterns = Patterns(mouths, skin)
+        self.patterns = Patterns(mouths, skin, alike=True)
         self.points = [mouth.in_square for mouth in mouths]
         told = " ".join(mouth.fingerprint for mouth in mouths)
         self.fingerprint = hashlib.sha256(told.encode()).hexdigest()[:16]
@@ -71,9 +69,7 @@ class FilmMouth:
 
         The share of one that is about to be left for another has gone to 0 before.
         """
-        opening = Lips.slit(at).gap / (SIZE / SPAN)
-        parted = np.abs(np.array(self.patterns.openings) - opening)
-        away = np.array([apart(own, at) for own in self.points]) + GAP * parted
+        away = np.array([apart(own, at) for own in self.points])
         order = np.argsort(away, kind="stable")[: NEAREST + 1]
         from_first = away[order] - away[order[0]]
         shares = np.exp(-from_first / NEAR)

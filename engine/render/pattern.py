@@ -175,9 +175,11 @@ def own_skin(rgb: Bytes, landmarks: Array) -> Array:
 class Patterns:
     """The style reference images' mouths, for one portrait. `draw` warps them onto a frame's landmarks."""
 
-    def __init__(self, patterns: Sequence[Pattern], skin: Array) -> None:
-        """`skin`: mean RGB (3,) of the portrait's own, which the patterns' colours are matched to."""
+    def __init__(self, patterns: Sequence[Pattern], skin: Array, alike: bool = False) -> None:
+        """`skin`: mean RGB (3,) of the portrait's own, which the patterns' colours are matched to. `alike`: frames are
+        shown those whose mouths are nearly theirs, and what is between their lips goes with these as a whole."""
         self.patterns = list(patterns)
+        self.alike = alike
         self.colours = []
         for pattern in self.patterns:
             gain = np.clip((skin + 1.0) / (pattern.skin + 1.0), 0.4, 2.5)
@@ -215,6 +217,11 @@ class Patterns:
             away = own - landmarks
             upper, lower = ((weights @ away[used]).reshape(nodes.shape) for used, weights in base)
             where = nodes + lower + (upper - lower) * share
+            if self.alike:
+                where = where + (nodes + upper + (lower - upper) * between - where) * inside
+                made[index, ..., :3] = seen(colours, where, size)
+                made[index, ..., 3] = self._known(one, slit.gap, opened, size)
+                continue
             # Between the lips: the upper teeth stay with the skull, the lower go with the chin and pass behind them;
             # neither leaves the reference's lips.
             there = Lips.slit(own)
@@ -224,10 +231,15 @@ class Patterns:
             low = seen(colours, where + (lower_row - where) * inside, size).astype(np.float32)
             over = made[index, ..., :3]
             over[:] = np.rint(over + (low - over) * behind)
-            far = shown(self.openings[one], slit.gap)
-            known = np.clip(255 * (1.0 - opened * (1.0 - far)), 0, 255).astype(np.uint8)
-            made[index, ..., 3] = known if size == SIZE else cv2.resize(known, (size, size))
+            made[index, ..., 3] = self._known(one, slit.gap, opened, size)
         return made
+
+    def _known(self, which: int, gap: float, opened: Array, size: int) -> Bytes:
+        """(size, size) how far one pattern is known in a frame whose lips are `gap` px of SIZE apart, `opened` (SIZE,
+        SIZE) of it."""
+        far = shown(self.openings[which], gap)
+        known = np.clip(255 * (1.0 - opened * (1.0 - far)), 0, 255).astype(np.uint8)
+        return known if size == SIZE else np.asarray(cv2.resize(known, (size, size)))
 
     @staticmethod
     def _within(slit: Slit, at: Array) -> Array:
