@@ -332,3 +332,18 @@ def test_takes_from_before_films_kept_their_mouths(take: Path, film: Path, tmp_p
     np.savez(tmp_path / "plate.npz", **old)
     plate = Plate.load(tmp_path / "plate.npz", film)
     assert not plate.mouths and len(Plate.load(take / "plate.npz", film).mouths) > 10
+
+
+def test_teeth_stay_whole_in_a_mouth_alike(film: Path) -> None:
+    """A mouth of the film at its own landmarks is itself, also between the lips, and bends smoothly to others."""
+    plate = Plate.of(film, 0.0, np.arange(38) / 25).with_mouths()
+    which = int(np.argmax([mouth.opening for mouth in plate.mouths]))
+    wide = plate.mouths[which]
+    patterns = FilmMouth(plate.mouths, wide.skin).patterns
+    at = wide.in_square
+    own = patterns.draw(at, FINE, [which])[0, ..., :3].astype(int)
+    middle = np.s_[20:-20, 20:-20]
+    assert np.abs(own - patterns.colours[which])[middle].max() <= 3
+    lines = cv2.cvtColor(patterns.draw(at + [0, 0.5], FINE, [which])[0, ..., :3], cv2.COLOR_RGB2GRAY).astype(int)
+    before = cv2.cvtColor(own.astype(np.uint8), cv2.COLOR_RGB2GRAY).astype(int)
+    assert np.abs(lines[1:] - before[:-1])[middle].mean() < 1.5  # moved by one px, nothing else
