@@ -27,8 +27,9 @@ from engine.face.track import frames_at, frames_in_order, track
 from engine.motion.net import INNER_LOWER, INNER_UPPER
 from engine.progress import Progress, silent
 from engine.render.eyes import AHEAD
-from engine.render.film_mouth import medoids, shapes
-from engine.render.pattern import FINE, Pattern
+from engine.render.film_mouth import medoids, shapes, size_for
+from engine.render.head import Frame
+from engine.render.pattern import FINE, SPAN, Pattern
 from engine.render.plate import PlateRenderer
 from engine.render.renderer import Renderer
 from engine.render.texture import Pixels
@@ -161,7 +162,8 @@ class Plate:
         points = self.meshes[:, IBUG]
         showing = there[medoids(shapes(points[there]), MOUTHS)]
         seen = frames_in_order(self.path, showing.tolist(), self._part())
-        mouths = tuple(Pattern.of(self._sized(rgb), points[number]) for number, rgb in seen)
+        size = max(FINE, size_for(SPAN * Frame.of(points[self.reference]).unit))
+        mouths = tuple(Pattern.of(self._sized(rgb), points[number], size) for number, rgb in seen)
         return replace(self, showing=showing, mouths=mouths)
 
     def save(self, path: Path) -> None:
@@ -207,7 +209,8 @@ class Plate:
                 showing,
                 tuple(Pattern(*pair) for pair in zip(squares, points, strict=True)),
             )
-            if len(squares) and (squares.shape[1:] != (FINE, FINE, 3) or points.shape[1:] != (68, 2)):
+            sizes = (FINE, FINE, 3), (2 * FINE, 2 * FINE, 3)
+            if len(squares) and (squares.shape[1:] not in sizes or points.shape[1:] != (68, 2)):
                 raise ValueError("its mouths have other shapes")
             if meshes.shape[1:] != (478, 3) or not 0 <= numbers.min() <= numbers.max() < len(meshes) == len(found):
                 raise ValueError("its arrays do not belong together")

@@ -55,8 +55,7 @@ class FilmMouth:
         affine[:, 2] -= corner
         at = placed(landmarks[:, :2] - corner, inverse(affine))
         which, shares = self.chosen(at)
-        fine = float(np.hypot(affine[0, 0], affine[1, 0])) > COARSE
-        size = FINE if fine else SIZE
+        size = size_for(SIZE * float(np.hypot(affine[0, 0], affine[1, 0])))
         shown = self.patterns.draw(at, size, which).astype(np.float32) / 255
         known = shares.astype(np.float32)[:, None, None] * shown[..., 3]
         whole = known.sum(0)
@@ -77,6 +76,11 @@ class FilmMouth:
             order, last = order[:NEAREST], from_first[NEAREST]
             shares = shares[:NEAREST] * ((1.0 - from_first[:NEAREST] / last) if last > 0 else 1.0)
         return order.tolist(), shares / shares.sum()
+
+
+def size_for(wide: float) -> int:
+    """Px of a square that is `wide` px in the picture: SIZE, twice or four times that."""
+    return SIZE * (1 if wide <= COARSE * SIZE else 2 if wide <= COARSE * FINE else 4)
 
 
 def shapes(landmarks: Array) -> Array:

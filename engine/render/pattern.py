@@ -90,18 +90,19 @@ def cut(picture: NDArray[np.generic], affine: Array, size: int) -> NDArray[np.ge
 
 @dataclass(frozen=True)
 class Pattern:
-    """One reference frame: `pixels` (FINE, FINE, 3) uint8 its mouth's square, `landmarks` (68, 2) px of that square.
-    `lips`: whether they and the skin around them may be seen too, or only what is between them (`inside.py`)."""
+    """One reference frame: `pixels` (n, n, 3) uint8 its square of the mouth, n = FINE unless a film is finer;
+    `landmarks` (68, 2) px of that square. `lips`: whether they and the skin around them may be seen too, or only what
+    is between them (`inside.py`)."""
 
     pixels: Bytes
     landmarks: Array
     lips: bool = True
 
     @staticmethod
-    def of(rgb: Bytes, landmarks: Array) -> "Pattern":
+    def of(rgb: Bytes, landmarks: Array, size: int = FINE) -> "Pattern":
         """From a picture (H, W, 3) uint8 and its landmarks (68, 3) px."""
-        affine = square_of(landmarks, FINE)
-        pixels = np.asarray(cut(rgb, affine, FINE), np.uint8)
+        affine = square_of(landmarks, size)
+        pixels = np.asarray(cut(rgb, affine, size), np.uint8)
         return Pattern(pixels, placed(landmarks[:, :2], inverse(affine)).astype(np.float32))
 
     @property
@@ -112,7 +113,7 @@ class Pattern:
     @property
     def in_square(self) -> Array:
         """(68, 2) landmarks in px of a square of SIZE."""
-        return (np.asarray(self.landmarks, np.float64) + 0.5) * (SIZE / FINE) - 0.5
+        return (np.asarray(self.landmarks, np.float64) + 0.5) * (SIZE / len(self.pixels)) - 0.5
 
     @property
     def skin(self) -> Array:
@@ -250,12 +251,12 @@ class Patterns:
 
 
 def seen(colours: Bytes, where: Array, size: int) -> Bytes:
-    """(size, size, 3) of a reference's square (FINE, FINE, 3), read at coarse places (h, w, 2) in px of a square of
+    """(size, size, 3) of a reference's square (n, n, 3), read at coarse places (h, w, 2) in px of a square of
     SIZE, `STEP` apart."""
     fine = upsample(where.astype(np.float32), STEP, SIZE, SIZE)
     if size != SIZE:
         fine = cv2.resize(fine, (size, size), interpolation=cv2.INTER_LINEAR)
-    at = (fine + np.float32(0.5)) * np.float32(FINE / SIZE) - np.float32(0.5)
+    at = (fine + np.float32(0.5)) * np.float32(len(colours) / SIZE) - np.float32(0.5)
     return np.asarray(cv2.remap(colours, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 

@@ -347,3 +347,30 @@ def test_teeth_stay_whole_in_a_mouth_alike(film: Path) -> None:
     lines = cv2.cvtColor(patterns.draw(at + [0, 0.5], FINE, [which])[0, ..., :3], cv2.COLOR_RGB2GRAY).astype(int)
     before = cv2.cvtColor(own.astype(np.uint8), cv2.COLOR_RGB2GRAY).astype(int)
     assert np.abs(lines[1:] - before[:-1])[middle].mean() < 1.5  # moved by one px, nothing else
+
+
+def test_a_large_films_mouth_stays_sharp(film: Path, tmp_path: Path) -> None:
+    """A close-up's mouth has the size that it has there."""
+    near = [frame[10:170, 60:220] for frame in frames_at(film, [*range(12)])]
+    frames = [cv2.resize(frame, (1536, 1536), interpolation=cv2.INTER_CUBIC) for frame in near]
+    rng = np.random.default_rng(0)
+    grain = rng.integers(-25, 26, frames[0].shape)
+    with av.open(str(tmp_path / "large.mp4"), "w") as out:
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.bit_rate = 1536, 1536, 200_000_000
+        for pixels in frames:
+            coarse = np.clip(pixels.astype(int) + grain, 0, 255).astype(np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(coarse, format="rgb24")))
+        out.mux(stream.encode())
+    plate = Plate.of(tmp_path / "large.mp4", 0.0, np.arange(12) / 25).with_mouths()
+    assert len(plate.mouths[0].pixels) == 2 * FINE
+    widest = int(np.argmax(gaps(plate.meshes[:, IBUG])))
+    rgb, mesh = plate.frame(widest), plate.meshes[widest]
+    reference = Renderer(plate.picture(), plate.face, torch.device("cpu"))
+    made = PlateRenderer(reference, plate.mouths).render(rgb, mesh, mesh[IBUG] + np.float32(0.1))
+    x, y = mesh[IBUG][[51, 57], :2].mean(0).astype(int)
+    lips = np.s_[y - 40 : y + 40, x - 40 : x + 40, 1]
+    steep = [np.hypot(*np.gradient(one[lips].astype(float))).mean() for one in (made, rgb)]
+    assert steep[0] > 0.4 * steep[1], steep
+    plate.save(tmp_path / "plate.npz")
+    assert len(Plate.load(tmp_path / "plate.npz", tmp_path / "large.mp4").mouths[0].pixels) == 2 * FINE
