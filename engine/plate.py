@@ -158,8 +158,11 @@ class Plate:
 
     def with_mouths(self) -> "Plate":
         """With what the film shows of its mouth. Raises InputError."""
-        there = np.flatnonzero(self.found)
         points = self.meshes[:, IBUG]
+        lips = points[:, 48:, :2]
+        there = np.flatnonzero(self.found & ((lips >= 0) & (lips <= np.array(self.size) - 1)).all((1, 2)))
+        if not len(there):
+            return self
         showing = there[medoids(shapes(points[there]), MOUTHS)]
         seen = frames_in_order(self.path, showing.tolist(), self._part())
         size = max(FINE, size_for(SPAN * Frame.of(points[self.reference]).unit))

@@ -374,3 +374,11 @@ def test_a_large_films_mouth_stays_sharp(film: Path, tmp_path: Path) -> None:
     assert steep[0] > 0.4 * steep[1], steep
     plate.save(tmp_path / "plate.npz")
     assert len(Plate.load(tmp_path / "plate.npz", tmp_path / "large.mp4").mouths[0].pixels) == 2 * FINE
+
+
+def test_mouths_that_leave_the_picture_are_not_shown(film: Path) -> None:
+    plate = Plate.of(film, 0.0, np.arange(38) / 25)
+    meshes = plate.meshes.copy()
+    meshes[5:10, :, 0] -= meshes[:, IBUG[48], 0].mean()
+    assert not set(range(5, 10)) & set(replace(plate, meshes=meshes).with_mouths().showing.tolist())
+    assert not replace(plate, meshes=plate.meshes + 1000).with_mouths().mouths
