@@ -195,9 +195,8 @@ class Plate:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
             numbers, meshes, found = arrays["numbers"], arrays["meshes"], arrays["found"]
-            nothing = np.zeros((0, FINE, FINE, 3), np.uint8), np.zeros((0, 68, 2), np.float32), np.zeros(0, np.int64)
-            kept = zip(("mouths", "mouth_points", "showing"), nothing, strict=True)  # not by takes of the first days
-            squares, points, showing = (arrays.get(name, none) for name, none in kept)
+            nothing = np.zeros(0, np.int64)  # takes of the first days keep no mouths
+            squares, points, showing = (arrays.get(name, nothing) for name in ("mouths", "mouth_points", "showing"))
             known = cls(
                 film,
                 arrays["sha256"].tobytes().decode("ascii"),

@@ -65,6 +65,7 @@ def _cost(plate: Plate) -> tuple[float, float, float]:
     """Mean difference of mouths whose lips were laid anew to the film's, with its own mouth and with one that is made,
     and of the film's next frame; of 255."""
     reference = Renderer(plate.picture(), plate.face, torch.device("cpu"))
+    without = PlateRenderer(reference)
     shape = picture.patch_shape(plate.landmarks)
     frames: list[np.ndarray] = []
     own: list[np.ndarray] = []
@@ -77,9 +78,8 @@ def _cost(plate: Plate) -> tuple[float, float, float]:
         nudged = points + np.float32(NUDGE) * np.array([0, 1, 0], np.float32) * (np.arange(68) >= 48)[:, None]
         away = np.abs(plate.showing - number) > APART * float(plate.fps)
         far = [mouth for mouth, there in zip(plate.mouths, away, strict=True) if there]
-        for made, mouths in ((own, far), (plain, [])):
-            rendered = PlateRenderer(reference, mouths).render(rgb, mesh, nudged)
-            made.append(picture.aligned_mouth(rendered, points, shape))
+        for made, renderer in ((own, PlateRenderer(reference, far)), (plain, without)):
+            made.append(picture.aligned_mouth(renderer.render(rgb, mesh, nudged), points, shape))
         frames.append(picture.aligned_mouth(rgb, points, shape))
         where.append(picture.mouth_region(points, shape, AROUND))
     truth, region = np.stack(frames), np.stack(where)

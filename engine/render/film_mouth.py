@@ -26,6 +26,7 @@ from engine.render.pattern import (
     lay,
     placed,
     square_of,
+    square_within,
     support,
 )
 from engine.render.texture import Pixels
@@ -50,10 +51,7 @@ class FilmMouth:
 
     def draw(self, frame: Pixels, landmarks: Array, limits: Box) -> None:
         """Into `frame` (h, w, 3), which shows `limits` of the picture; `landmarks` (68, 3) px of the picture."""
-        affine = square_of(landmarks)
-        corner = np.array(limits[:2], np.float64)
-        affine[:, 2] -= corner
-        at = placed(landmarks[:, :2] - corner, inverse(affine))
+        affine, at = square_within(landmarks, limits)
         which, shares = self.chosen(at)
         size = size_for(SIZE * float(np.hypot(affine[0, 0], affine[1, 0])))
         shown = self.patterns.draw(at, size, which).astype(np.float32) / 255
@@ -98,9 +96,11 @@ def medoids(values: Array, count: int) -> NDArray[np.int64]:
         chosen.append(int(np.argmax(least)))
         least = np.minimum(least, ((values - values[chosen[-1]]) ** 2).sum(1))
     centres = values[chosen].astype(np.float64)
+
+    def squared() -> Array:
+        return np.asarray((values**2).sum(1)[:, None] - 2 * values @ centres.T + (centres**2).sum(1))
+
     for _ in range(ROUNDS):
-        squared = (values**2).sum(1)[:, None] - 2 * values @ centres.T + (centres**2).sum(1)
-        nearest = squared.argmin(1)
+        nearest = squared().argmin(1)
         centres = np.stack([values[mine].mean(0) for k in range(len(centres)) if (mine := nearest == k).any()])
-    squared = (values**2).sum(1)[:, None] - 2 * values @ centres.T + (centres**2).sum(1)
-    return np.unique(squared.argmin(0))
+    return np.unique(squared().argmin(0))

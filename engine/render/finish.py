@@ -35,6 +35,7 @@ from engine.render.pattern import (
     own_skin,
     placed,
     square_of,
+    square_within,
     support,
 )
 from engine.render.texture import Pixels
@@ -74,10 +75,8 @@ class Finish:
         how much of the answer, 0 for none."""
         if share <= 0.0:
             return
-        affine = square_of(landmarks)
+        affine, at = square_within(landmarks, limits)
         corner = np.array(limits[:2], np.float64)
-        affine[:, 2] -= corner
-        at = placed(landmarks[:, :2] - corner, inverse(affine))
         shown = self._drawn(landmarks, corner, affine, at, SIZE)
         shares = self._answer(frame, affine, at, shown)
         each = float(np.hypot(affine[0, 0], affine[1, 0]))

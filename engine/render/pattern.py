@@ -22,7 +22,7 @@ from engine.render.field import Grid, upsample
 from engine.render.fill import smoothstep
 from engine.render.head import Frame
 from engine.render.lips import Lips
-from engine.render.patch import Slit, around, covered, upper_share
+from engine.render.patch import Box, Slit, around, covered, upper_share
 from engine.scattered import interpolation
 from engine.take import replacing
 from engine.tensors import packed
@@ -57,6 +57,13 @@ def square_of(landmarks: Array, size: int = SIZE) -> Array:
     axes = each * np.stack([frame.across, frame.down], axis=1)
     half = (size - 1) / 2
     return np.column_stack([axes, middle - axes @ [half, half]])
+
+
+def square_within(landmarks: Array, limits: Box) -> tuple[Array, Array]:
+    """`square_of` landmarks (68, 3) px, to px of a box of the picture, and where they are in the square (68, 2)."""
+    affine = square_of(landmarks)
+    affine[:, 2] -= limits[:2]
+    return affine, placed(landmarks[:, :2] - limits[:2], inverse(affine))
 
 
 def inverse(affine: Array) -> Array:
@@ -169,8 +176,8 @@ def skin_of(square: Bytes, landmarks: Array) -> Array:
 
 def own_skin(rgb: Bytes, landmarks: Array) -> Array:
     """Mean RGB (3,) of the skin about the mouth of a picture (H, W, 3) with landmarks (68, 3) px."""
-    affine = square_of(landmarks)
-    return skin_of(np.asarray(cut(rgb, affine, SIZE), np.uint8), placed(landmarks[:, :2], inverse(affine)))
+    affine, at = square_within(landmarks, (0, 0, *rgb.shape[1::-1]))
+    return skin_of(np.asarray(cut(rgb, affine, SIZE), np.uint8), at)
 
 
 class Patterns:
@@ -209,9 +216,12 @@ class Patterns:
             for used in (JAW + NOSE + UPPER, JAW + NOSE + LOWER)
         ]
         opened = covered(upsample(heights, STEP, SIZE, SIZE), 1.0)
-        lower_share = inside * smoothstep((between - BEHIND[0]) / (BEHIND[1] - BEHIND[0]))
-        behind = upsample(lower_share.astype(np.float32), STEP, SIZE, SIZE)
-        behind = cv2.resize(behind, (size, size))[..., None]
+        if not self.alike:
+            # Between the lips: the upper teeth stay with the skull, the lower go with the chin and pass behind them;
+            # neither leaves the reference's lips.
+            lower_share = inside * smoothstep((between - BEHIND[0]) / (BEHIND[1] - BEHIND[0]))
+            behind = upsample(lower_share.astype(np.float32), STEP, SIZE, SIZE)
+            behind = cv2.resize(behind, (size, size))[..., None]
         made = np.empty((len(which), size, size, 4), np.uint8)
         for index, one in enumerate(which):
             own, colours = self.patterns[one].in_square, self.colours[one]
@@ -219,28 +229,17 @@ class Patterns:
             upper, lower = ((weights @ away[used]).reshape(nodes.shape) for used, weights in base)
             where = nodes + lower + (upper - lower) * share
             if self.alike:
-                where = where + (nodes + upper + (lower - upper) * between - where) * inside
-                made[index, ..., :3] = seen(colours, where, size)
-                made[index, ..., 3] = self._known(one, slit.gap, opened, size)
-                continue
-            # Between the lips: the upper teeth stay with the skull, the lower go with the chin and pass behind them;
-            # neither leaves the reference's lips.
-            there = Lips.slit(own)
-            jaw = away[[7, 8, 9]].mean(0)
-            upper_row, lower_row = (self._within(there, nodes + shift) for shift in (np.zeros(2), jaw))
-            made[index, ..., :3] = seen(colours, where + (upper_row - where) * inside, size)
-            low = seen(colours, where + (lower_row - where) * inside, size).astype(np.float32)
-            over = made[index, ..., :3]
-            over[:] = np.rint(over + (low - over) * behind)
-            made[index, ..., 3] = self._known(one, slit.gap, opened, size)
+                whole = nodes + upper + (lower - upper) * between
+                made[index, ..., :3] = seen(colours, where + (whole - where) * inside, size)
+            else:
+                jaw = away[[7, 8, 9]].mean(0)
+                rows = (self._within(Lips.slit(own), nodes + shift) for shift in (np.zeros(2), jaw))
+                high, low = (seen(colours, where + (row - where) * inside, size).astype(np.float32) for row in rows)
+                made[index, ..., :3] = np.rint(high + (low - high) * behind)
+            far = shown(self.openings[one], slit.gap)
+            known = np.clip(255 * (1.0 - opened * (1.0 - far)), 0, 255).astype(np.uint8)
+            made[index, ..., 3] = known if size == SIZE else cv2.resize(known, (size, size))
         return made
-
-    def _known(self, which: int, gap: float, opened: Array, size: int) -> Bytes:
-        """(size, size) how far one pattern is known in a frame whose lips are `gap` px of SIZE apart, `opened` (SIZE,
-        SIZE) of it."""
-        far = shown(self.openings[which], gap)
-        known = np.clip(255 * (1.0 - opened * (1.0 - far)), 0, 255).astype(np.uint8)
-        return known if size == SIZE else np.asarray(cv2.resize(known, (size, size)))
 
     @staticmethod
     def _within(slit: Slit, at: Array) -> Array:
