@@ -176,7 +176,7 @@ def skin_of(square: Bytes, landmarks: Array) -> Array:
 
 def own_skin(rgb: Bytes, landmarks: Array) -> Array:
     """Mean RGB (3,) of the skin about the mouth of a picture (H, W, 3) with landmarks (68, 3) px."""
-    affine, at = square_within(landmarks, (0, 0, *rgb.shape[1::-1]))
+    affine, at = square_within(landmarks, (0, 0, rgb.shape[1], rgb.shape[0]))
     return skin_of(np.asarray(cut(rgb, affine, SIZE), np.uint8), at)
 
 
